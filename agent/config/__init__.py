@@ -1,0 +1,99 @@
+"""The configuration: one TOML file and `conf.d/*.toml` beside it, strict, with typed tables.
+
+Enters: files, and the environment and credentials they refer to. Leaves: a frozen `Config`, or
+everything that is wrong, in one go: path, value, rule, place and way out of every problem. The
+options with their defaults and limits are in `model.py`, `opcua.py` and `mqtt.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from agent.config.document import Unreadable, read
+from agent.config.explain import explain
+from agent.config.model import (
+    Config,
+    DetectConfig,
+    GatewayConfig,
+    InfluxdbConfig,
+    MachineConfig,
+    PathConfig,
+    schema,
+)
+from agent.config.mqtt import (
+    JsonConfig,
+    MqttConfig,
+    PayloadConfig,
+    TopicConfig,
+    TopicSignalConfig,
+)
+from agent.config.opcua import LimitsConfig, OpcuaConfig, OpcuaSignalConfig
+from agent.config.problems import Place, Problem, config_error
+from agent.config.references import fill_in
+from agent.config.rules import spanning_problems
+from agent.config.signals import signals, topic_signal
+
+__all__ = [
+    "Config",
+    "DetectConfig",
+    "GatewayConfig",
+    "InfluxdbConfig",
+    "JsonConfig",
+    "LimitsConfig",
+    "MachineConfig",
+    "MqttConfig",
+    "OpcuaConfig",
+    "OpcuaSignalConfig",
+    "PathConfig",
+    "PayloadConfig",
+    "Place",
+    "Problem",
+    "TopicConfig",
+    "TopicSignalConfig",
+    "config_error",
+    "examine",
+    "load",
+    "schema",
+    "signals",
+    "topic_signal",
+]
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration of a file and `conf.d/*.toml` beside it.
+
+    Raises ConfigError with every problem found: path, value, rule, file and line, way out.
+    """
+    found = examine(path, environ)
+    if isinstance(found, Config):
+        return found
+    raise config_error(found)
+
+
+def examine(path: Path, environ: Mapping[str, str] = os.environ) -> Config | list[Problem]:
+    """As `load`, but what is wrong comes back as a list, in the order of the files' lines."""
+    try:
+        document = read(path)
+    except Unreadable as error:
+        return [error.problem]
+    tree, problems = fill_in(document, environ)
+    problems = [*document.problems, *problems]
+    config: Config | None = None
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        told = {problem.path for problem in problems}
+        problems += [
+            explain(document, details)
+            for details in error.errors(include_url=False)
+            if details["loc"] not in told
+        ]
+    problems += spanning_problems(document, tree)
+    if config is not None and not problems:
+        return config
+    order = [file.path for file in document.files]
+    return sorted(problems, key=lambda p: (order.index(p.place.file), p.place.line or 0))

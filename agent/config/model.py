@@ -1,0 +1,142 @@
+"""The whole configuration as typed, frozen tables: every option, its default and its limits.
+
+`Config` is what `agent.config.load` returns. What one table can say about itself is checked here;
+what spans tables (names given twice, no source at all) in `agent.config.rules`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from agent.config.fields import Folder, Name, Secret, Table, broken, is_loopback, split_url
+from agent.config.mqtt import MqttConfig
+from agent.config.opcua import OpcuaConfig
+from agent.signals import Path
+
+
+class PathConfig(Table):
+    """Where the line is, by ISA-95; part of every line that is sent."""
+
+    enterprise: Name = Field(examples=["acme"])
+    """The company."""
+    site: Name = Field(examples=["guiyang"])
+    """The plant."""
+    area: Name = Field(examples=["assembly"])
+    """The shop or hall."""
+    line: Name = Field(examples=["line-1"])
+    """The production line."""
+
+
+class GatewayConfig(Table):
+    """The gateway itself."""
+
+    name: Name = Field(examples=["gw-line-1"])
+    """The gateway's name; one gateway, one name."""
+    path: PathConfig = Field(
+        examples=[
+            {"enterprise": "acme", "site": "guiyang", "area": "assembly", "line": "line-1"},
+        ]
+    )
+    """Where its line is."""
+    data: Folder = Field("/var/lib/andon", validate_default=True)
+    """The folder of the outbox."""
+    commit_interval_ms: int = Field(1000, ge=10, le=60_000)
+    """How often samples are made durable: at most this much is lost when the power fails."""
+    signals_max: int = Field(20_000, ge=1, le=1_000_000)
+    """How many distinct signals configuration and topics may create."""
+    batches_max: int = Field(1000, ge=1, le=100_000)
+    """How many batches may wait for the pipeline before sources are made to wait."""
+
+
+class MachineConfig(Table):
+    """One machine of the line. It need not be listed; what is said here is shown on the board."""
+
+    name: Name = Field(examples=["press-01"])
+    """The machine, as sources name it."""
+    model: str = Field("", max_length=256)
+    """Maker and model."""
+    order_in_line: int | None = Field(None, ge=1, le=10_000)
+    """Its place in the flow, from 1."""
+    asset_id: str = Field("", max_length=256)
+    """What stays the same when it is renamed or moved."""
+    ideal_cycle_s: float | None = Field(None, gt=0, le=86_400)
+    """The time one unit takes when nothing is wrong."""
+
+
+class InfluxdbConfig(Table):
+    """One far side that speaks the InfluxDB v2 write API, such as the Andon cloud."""
+
+    name: Name = Field(examples=["cloud"])
+    """What this sink is called here, in the ledger and in messages."""
+    insecure: bool = False
+    """Allow http:// to another machine: the token then crosses the network in clear text."""
+    url: Annotated[str, Field(max_length=2048)] = Field(examples=["https://andon.acme.example"])
+    """Where it is; `/api/v2/write` is added."""
+    token: Secret = Field(examples=["${ANDON_TOKEN}"])
+    """The token that may write, as a reference."""
+    org: Name = "andon"
+    """The organisation at the far side."""
+    bucket: Name = "andon"
+    """The bucket at the far side."""
+    timeout_s: float = Field(10, gt=0, le=300)
+    """How long one write may take."""
+    lines_max: int = Field(5000, ge=1, le=100_000)
+    """How many lines one write carries at most."""
+
+    @field_validator("url")
+    @classmethod
+    def _url_is_safe(cls, text: str, info: ValidationInfo) -> str:
+        url = split_url(text, ("http", "https"), "https://host or https://host:port/path")
+        if url.scheme == "http" and not is_loopback(url.hostname or "") and not _insecure(info):
+            raise broken(
+                "it must be https:// unless it is on this machine, "
+                "since the token would cross the network in clear text",
+                "on a network you trust, say insecure = true",
+            )
+        return text
+
+
+def _insecure(info: ValidationInfo) -> bool:
+    return bool(info.data.get("insecure", True))  # a wrong value of it has its own message
+
+
+class DetectConfig(Table):
+    """Detection of what is wrong."""
+
+    enabled: bool = True
+    """Look for anomalies."""
+    warmup_s: float = Field(15, ge=1, le=86_400)
+    """How long a signal is only learned after it was first seen."""
+
+
+class Config(Table):
+    """The configuration of one gateway."""
+
+    gateway: GatewayConfig
+    """This gateway."""
+    machines: tuple[MachineConfig, ...] = ()
+    """The machines of the line."""
+    opcua: tuple[OpcuaConfig, ...] = ()
+    """OPC UA servers to read."""
+    mqtt: tuple[MqttConfig, ...] = ()
+    """MQTT brokers to read."""
+    influxdb: tuple[InfluxdbConfig, ...] = ()
+    """Far sides that take what was read."""
+    detect: DetectConfig = DetectConfig()
+    """Detection of what is wrong."""
+
+    @property
+    def path(self) -> Path:
+        """Where the line is."""
+        return Path(**self.gateway.path.model_dump())
+
+    def client_id(self, mqtt: MqttConfig) -> str:
+        """The name of the session at this broker."""
+        return mqtt.client_id or f"andon-{self.gateway.name}-{mqtt.name}"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the configuration, for editors."""
+    return Config.model_json_schema(by_alias=True)

@@ -1,0 +1,128 @@
+"""Rules that span tables: names are unique, each signal has one place, there is something to read.
+
+They look at the filled-in tree, not at the typed tables, so that their problems are told together
+with those of single options; what is not of the expected shape is left to the typed tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from agent.config.document import Document
+from agent.config.model import GatewayConfig
+from agent.config.positions import KeyPath
+from agent.config.problems import Problem, dotted, shown
+
+Item = tuple[KeyPath, Any]
+
+_SOURCES: Final = ("opcua", "mqtt")
+
+
+def spanning_problems(document: Document, tree: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong between tables."""
+    sources = [item for kind in _SOURCES for item in _values(tree, kind, "name")]
+    problems = [
+        *_twice(document, _values(tree, "machines", "name")),
+        *_twice(document, sources),
+        *_twice(document, _values(tree, "influxdb", "name")),
+        *_signals_twice(document, tree),
+        *_topics_twice(document, tree),
+        *_too_many_signals(document, tree),
+    ]
+    if not any(tree.get(kind) for kind in _SOURCES):
+        sentence = "there is no source; at least one [[opcua]] or [[mqtt]] must be given"
+        hint = "write an example with: andon init --output -"
+        problems.append(Problem((), sentence, document.place(()), hint))
+    return problems
+
+
+def _tables(tree: Mapping[str, Any], *keys: str) -> list[tuple[KeyPath, Mapping[str, Any]]]:
+    """The tables of a list, or of the lists in a list: `_tables(tree, "opcua", "signals")`."""
+    found: list[tuple[KeyPath, Mapping[str, Any]]] = [((), tree)]
+    for key in keys:
+        found = [
+            ((*path, key, index), inner)
+            for path, table in found
+            for index, inner in enumerate(_list(table.get(key)))
+            if isinstance(inner, dict)
+        ]
+    return found
+
+
+def _list(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+def _values(tree: Mapping[str, Any], kind: str, option: str) -> list[Item]:
+    return [((*path, option), table.get(option)) for path, table in _tables(tree, kind)]
+
+
+def _twice(
+    document: Document, items: list[Item], same: str = "has the same name"
+) -> Iterator[Problem]:
+    """Items with a key that an earlier one has; keys of the wrong type are not looked at."""
+    first: dict[Any, KeyPath] = {}
+    for path, key in items:
+        parts = key if isinstance(key, tuple) else (key,)
+        if not all(isinstance(part, str) for part in parts):
+            continue
+        other = first.setdefault(key, path)
+        if other == path:
+            continue
+        sentence = (
+            f"{dotted(path)} is {shown(path, document.value(path))}; "
+            f"{dotted(other[:-1])} {same}, in {document.place(other)}"
+        )
+        hint = "name one of them differently, or remove it"
+        yield Problem(path, sentence, document.place(path), hint)
+
+
+def _signals_twice(document: Document, tree: Mapping[str, Any]) -> list[Problem]:
+    """Signals with the name and machine of another one.
+
+    A topic that brings one signal may have a table that describes it; any other pair is a mistake.
+    """
+    read = [
+        ((*path, "signals", index, "name"), (signal.get("machine", server.get("machine")), name))
+        for path, server in _tables(tree, "opcua")
+        for index, signal in enumerate(_list(server.get("signals")))
+        if isinstance(signal, dict) and (name := signal.get("name"))
+    ]
+    brought = [
+        ((*path, "signal"), (topic.get("machine"), topic.get("signal")))
+        for path, topic in _tables(tree, "mqtt", "topics")
+    ]
+    described = [
+        ((*path, "name"), (signal.get("machine"), signal.get("name")))
+        for path, signal in _tables(tree, "mqtt", "signals")
+    ]
+    same = "is the same signal of the same machine"
+    pairs = (*_twice(document, read + brought, same), *_twice(document, read + described, same))
+    return list({problem.path: problem for problem in pairs}.values())
+
+
+def _topics_twice(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
+    """Patterns of one broker that ask for the same topics, which would count each message twice."""
+    items = [
+        (
+            (*path, "topic"),
+            (str(path[:2]), topic.replace("{machine}", "+").replace("{signal}", "+")),
+        )
+        for path, table in _tables(tree, "mqtt", "topics")
+        if isinstance(topic := table.get("topic"), str)
+    ]
+    return _twice(document, items, "asks for the same topics")
+
+
+def _too_many_signals(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
+    gateway = tree.get("gateway")
+    default = GatewayConfig.model_fields["signals_max"].default
+    most = gateway.get("signals_max", default) if isinstance(gateway, dict) else default
+    count = len(_tables(tree, "opcua", "signals")) + len(_tables(tree, "mqtt", "signals"))
+    if isinstance(most, int) and 1 <= most < count:
+        path = ("gateway", "signals_max")
+        sentence = (
+            f"gateway.signals_max is {most}; it must be at least {count:,}, as many as are given"
+        )
+        yield Problem(path, sentence, document.place(path), f"try signals_max = {2 * count}")

@@ -1,0 +1,1 @@
+"""What makes an anomaly of a detector's score: episodes, severity and a sentence for a person."""

@@ -1,0 +1,21 @@
+"""How a kernel with more to say than its scratch rows hold says it in several goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def drain(step: Callable[[int], tuple[int, int]], size: int, out: Array) -> list[Array]:
+    """Run `step(begin)`, which fills `out` and answers (rows filled, next begin), up to `size`."""
+    blocks: list[Array] = []
+    begin = 0
+    while begin < size:
+        count, begin = step(begin)
+        if count:
+            blocks.append(out[:count].copy())
+    return blocks

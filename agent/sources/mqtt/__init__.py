@@ -1,0 +1,244 @@
+"""The MQTT source: topics of one broker, under paho's connection.
+
+Enters: PUBLISH packets with JSON payloads. Leaves: batches of what came since the last one, at least
+every heartbeat; each vouches for the time up to `LATENESS_NS` ago, within which a sensor's own time
+stamp must lie. How long a single value holds without news is its signal's `hold_ns`. Fails:
+SourceUnreachable when the broker does not answer or the connection is lost, SourceRefused when it
+says no. A payload that cannot be read is counted, said once a minute, and acknowledged, so that it
+never stops the line.
+
+paho's own thread reads the socket and fills a bounded queue; when that is full, it waits, TCP fills
+up and the broker holds back. QoS 1 messages are acknowledged by hand after the commit, in the session
+they came in: one that outlived its session is the broker's to redeliver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent.batch import Batch
+from agent.config import MqttConfig
+from agent.errors import SourceError, SourceRefused, SourceUnreachable
+from agent.sources import NO_ACK, Ack
+from agent.sources.mqtt.decode import Decoder, Resolve
+
+log = logging.getLogger("andon.mqtt")
+
+MESSAGES_MAX: Final = 20_000
+"""Messages that may wait for the pipeline; then the broker waits."""
+BATCH_MESSAGES_MAX: Final = 5_000
+HEARTBEAT_S: Final = 0.1
+GATHER_S: Final = 0.02
+"""How long a batch waits for company."""
+LATENESS_NS: Final = 250_000_000
+BACKLOG_S: Final = 1.0
+"""After connecting, time stands still this long: a kept session begins with its backlog."""
+URGENT_MESSAGES: Final = 10
+"""Half of mosquitto's max_inflight_messages: so many unacknowledged ones make a commit urgent."""
+CLOSE_S: Final = 3.0
+
+
+class MqttSource:
+    """One MQTT broker. `resolve` gives the id and kind of a topic's signal."""
+
+    def __init__(self, config: MqttConfig, client_id: str, resolve: Resolve) -> None:
+        self._config = config
+        self._client_id = client_id
+        self._decoder = Decoder(config, resolve)
+        self._client: paho.Client | None = None
+        self._session = 0
+        self._messages: queue.Queue[paho.MQTTMessage] = queue.Queue(MESSAGES_MAX)
+        self._unacknowledged = 0
+        self._lost: SourceError | None = None
+        self._closing = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._news = asyncio.Event()
+        self._connected_s = 0.0
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+        return self._config.name
+
+    def rejected(self) -> dict[str, int]:
+        """Messages that brought no sample, by cause."""
+        return dict(self._decoder.rejected)
+
+    async def connect(self) -> None:
+        """Connect and subscribe, within `connect_timeout_s`."""
+        config = self._config
+        self._loop = asyncio.get_running_loop()
+        self._lost = None
+        self._closing.clear()
+        self._session += 1
+        self._unacknowledged = 0
+        self._messages = queue.Queue(MESSAGES_MAX)
+        answered: asyncio.Future[str] = self._loop.create_future()
+        self._client = client = self._new_client(answered)
+        try:
+            async with asyncio.timeout(config.connect_timeout_s):
+                await asyncio.to_thread(
+                    client.connect, config.host, config.port, config.keepalive_s
+                )
+                client.loop_start()
+                refusal = await answered
+        except (OSError, TimeoutError, ValueError) as error:
+            raise SourceUnreachable(
+                f"{self.name}: {config.url} does not answer: {str(error) or 'timed out'}",
+                "is the broker running, is the port right, does a firewall stand between?",
+            ) from error
+        if refusal:
+            raise SourceRefused(
+                f"{self.name}: {config.url} refuses: {refusal}",
+                "check user, password and the broker's access list",
+            )
+        self._connected_s = time.monotonic()
+
+    async def batches(self) -> AsyncIterator[tuple[Batch, Ack]]:
+        """What came since the last batch, or an empty heartbeat."""
+        while not self._closing.is_set():
+            try:
+                await asyncio.wait_for(self._news.wait(), HEARTBEAT_S)
+                await asyncio.sleep(GATHER_S)
+            except TimeoutError:
+                pass
+            self._news.clear()
+            now_ns = time.time_ns()
+            messages = self._take()
+            if self._lost is not None and not messages:
+                raise self._lost
+            behind = len(messages) == BATCH_MESSAGES_MAX
+            settled = time.monotonic() - self._connected_s > BACKLOG_S
+            alive_ns = now_ns - LATENESS_NS if settled and not behind and not self._lost else 0
+            yield self._decoder.batch(messages, now_ns, alive_ns), self._ack(messages)
+            if behind:
+                self._news.set()
+
+    async def close(self) -> None:
+        """Say goodbye; a broker that does not answer is left."""
+        client, self._client = self._client, None
+        self._closing.set()
+        self._news.set()
+        if client is None:
+            return
+        client.on_disconnect = None
+        client.disconnect()
+        try:
+            await asyncio.wait_for(asyncio.to_thread(client.loop_stop), CLOSE_S)
+        except TimeoutError:
+            log.warning("%s: paho's thread does not end; it is left behind", self.name)
+
+    def _new_client(self, answered: asyncio.Future[str]) -> paho.Client:
+        config = self._config
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            clean_session=config.clean_start,
+            protocol=paho.MQTTv311,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        client.connect_timeout = config.connect_timeout_s
+        if config.user is not None:
+            client.username_pw_set(config.user, config.password)
+        client.on_message = self._on_message
+        client.on_connect = self._on_connect(answered)
+        client.on_subscribe = self._on_subscribe(answered)
+        client.on_disconnect = self._on_disconnect(answered)
+        return client
+
+    def _on_connect(self, answered: asyncio.Future[str]) -> Callable[..., None]:
+        def on_connect(
+            client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _p: Properties | None
+        ) -> None:
+            if reason.is_failure:
+                self._answer(answered, str(reason))
+                return
+            filters = dict.fromkeys(topic.filter for topic in self._config.topics)
+            client.subscribe([(name, self._config.qos) for name in filters])
+
+        return on_connect
+
+    def _on_subscribe(self, answered: asyncio.Future[str]) -> Callable[..., None]:
+        def on_subscribe(
+            _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _p: Any
+        ) -> None:
+            failed = [str(reason) for reason in reasons if reason.is_failure]
+            self._answer(answered, f"subscription: {failed[0]}" if failed else "")
+
+        return on_subscribe
+
+    def _on_disconnect(self, answered: asyncio.Future[str]) -> Callable[..., None]:
+        def on_disconnect(
+            _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _p: Any
+        ) -> None:
+            self._lost = SourceUnreachable(
+                f"{self.name}: the connection to {self._config.url} is lost: {reason}"
+            )
+            self._answer(answered, str(reason))
+            self._tell()
+
+        return on_disconnect
+
+    def _answer(self, answered: asyncio.Future[str], text: str) -> None:
+        def answer() -> None:
+            if not answered.done():
+                answered.set_result(text)
+
+        self._in_loop(answer)
+
+    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        """In paho's thread: queue it, and wait where the queue is full."""
+        empty = self._messages.empty()
+        while not self._closing.is_set():
+            try:
+                self._messages.put(message, timeout=HEARTBEAT_S)
+                break
+            except queue.Full:
+                continue
+        if empty:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._in_loop(self._news.set)
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call)
+
+    def _take(self) -> list[paho.MQTTMessage]:
+        messages: list[paho.MQTTMessage] = []
+        while len(messages) < BATCH_MESSAGES_MAX:
+            try:
+                messages.append(self._messages.get_nowait())
+            except queue.Empty:
+                break
+        return messages
+
+    def _ack(self, messages: list[paho.MQTTMessage]) -> Ack:
+        waiting = [(message.mid, message.qos) for message in messages if message.qos > 0]
+        if not waiting:
+            return NO_ACK
+        self._unacknowledged += len(waiting)
+        session = self._session
+
+        def call() -> None:
+            if session != self._session or self._client is None:
+                return
+            self._unacknowledged -= len(waiting)
+            for mid, qos in waiting:
+                if self._client.ack(mid, qos) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    return
+
+        return Ack(call, urgent=self._unacknowledged >= URGENT_MESSAGES)

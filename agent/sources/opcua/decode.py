@@ -1,0 +1,95 @@
+"""From a PublishResult, as asyncua decodes it, to a batch.
+
+The loop over notifications is Python's, as is asyncua's decoder before it. A later version decodes the
+response's bytes by a kernel instead; what it cannot decode comes here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+from asyncua import ua
+
+from agent.batch import Batch
+from agent.signals import Signal
+
+MS_NS: Final = 1_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def time_ns(moment: datetime) -> int:
+    """A datetime as UTC nanoseconds; one without zone is UTC, as OPC UA's are."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _MICROSECOND * 1000
+
+
+class Decoder:
+    """Decodes the publications of one subscription. Client handle i is `signals[i]`."""
+
+    def __init__(self, signals: Sequence[tuple[int, Signal]]) -> None:
+        self._ids = np.array([number for number, _ in signals], np.int32)
+        self._text = [signal.kind == "text" for _, signal in signals]
+        self._seen = np.zeros(len(signals), np.bool_)
+        self._publishing_ns = 0
+        self._sampling_ns = 0
+
+    def set_intervals(self, publishing_ms: float, sampling_ms: float) -> None:
+        """The intervals that the server granted."""
+        self._publishing_ns = int(publishing_ms * MS_NS)
+        self._sampling_ns = int(sampling_ms * MS_NS)
+
+    def batch(self, result: ua.PublishResult, received_ns: int) -> Batch:
+        """One publication. It vouches for time unless the server has more to say."""
+        message = result.NotificationMessage
+        published_ns = time_ns(message.PublishTime)
+        items = [
+            item
+            for notification in message.NotificationData
+            if isinstance(notification, ua.DataChangeNotification)
+            for item in notification.MonitoredItems
+        ]
+        handles = np.array([item.ClientHandle for item in items], np.int64)
+        times = np.array([_sample_ns(item.Value, published_ns) for item in items], np.int64)
+        self._hold_first(handles, times, published_ns)
+        texts: list[str] = []
+        values = np.array(
+            [self._value(item.ClientHandle, item.Value, texts) for item in items], np.float64
+        )
+        status = np.array([item.Value.StatusCode.value for item in items], np.uint32)
+        alive_ns = 0 if result.MoreNotifications else published_ns - self._sampling_ns
+        return Batch(
+            self._ids[handles], times, values, status, received_ns, alive_ns, tuple(texts)
+        )
+
+    def _hold_first(self, handles: Any, times: Any, published_ns: int) -> None:
+        """Move the first notification of an item up to the time of its subscription."""
+        handles_first, rows = np.unique(handles, return_index=True)
+        rows = rows[~self._seen[handles_first]]
+        earliest_ns = published_ns - self._publishing_ns - self._sampling_ns
+        times[rows] = np.maximum(times[rows], earliest_ns)
+        self._seen[handles_first] = True
+
+    def _value(self, handle: int, data: ua.DataValue, texts: list[str]) -> float:
+        value = None if data.Value is None else data.Value.Value
+        if value is None:
+            return math.nan
+        if self._text[handle]:
+            texts.append(_text(value))
+            return float(len(texts) - 1)
+        if isinstance(value, bool | int | float):
+            return float(value)
+        return math.nan
+
+
+def _sample_ns(data: ua.DataValue, published_ns: int) -> int:
+    moment = data.SourceTimestamp or data.ServerTimestamp
+    return published_ns if moment is None else time_ns(moment)
+
+
+def _text(value: object) -> str:
+    return str(value.Text) if isinstance(value, ua.LocalizedText) else str(value)

@@ -1,0 +1,1 @@
+"""Writing: InfluxDB line protocol in, typed columns out to the store."""

@@ -1,0 +1,121 @@
+"""`POST /api/v2/write` as InfluxDB OSS 2 answers it, and `/ping`.
+
+Enters: line protocol. Leaves: 204 once every line is on disk. Fails: 400 when a line cannot be read (nothing is
+written), 401, 403, 404 for another organisation or bucket, 413, 422 when fields change their type (the other points
+are written, as InfluxDB does), 503 with Retry-After when too much waits for the disk.
+"""
+
+import asyncio
+import re
+import time
+from functools import partial
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from cloud import VERSION
+from cloud.access import Identity, require
+from cloud.errors import LineError, QueueFullError, Refusal
+from cloud.ingest.body import read_body
+from cloud.ingest.line_protocol import NS_PER_UNIT, Parsed, parse
+from cloud.settings import Settings
+from cloud.store.store import Committed, Write
+
+router = APIRouter(tags=["write"])
+
+PARSE_HERE_BYTES_MAX = 32_768  # larger bodies are parsed in a thread, to keep the board answering
+LINE_ID_MAX = 2**63 - 1
+_LINES = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
+
+
+@router.post("/api/v2/write", status_code=204)
+async def write(request: Request) -> Response:
+    """Write line protocol; answered after it is on disk."""
+    identity = require(request, "write")
+    settings: Settings = request.app.state.settings
+    _check_target(request, identity, settings)
+    precision = request.query_params.get("precision") or "ns"
+    if precision not in NS_PER_UNIT:
+        raise Refusal(
+            400, "invalid", f"invalid precision {precision[:20]!r}; valid precision units are ns, us, ms, and s"
+        )
+    outbox = _outbox(request)
+    body = await read_body(request, settings.body_bytes_max)
+    parsed = await _parse(body, precision, settings)
+    if parsed.lines:
+        done = await _commit(request, Write(parsed, len(body), outbox))
+        if done.dropped:
+            raise Refusal(422, "unprocessable entity", _partial(done))
+    return Response(status_code=204)
+
+
+@router.api_route("/ping", methods=["GET", "HEAD"], status_code=204)
+async def ping() -> Response:
+    """Whether the server answers."""
+    headers = {"X-Influxdb-Build": "andon", "X-Influxdb-Version": f"andon-{VERSION}"}
+    return Response(status_code=204, headers=headers)
+
+
+def _check_target(request: Request, identity: Identity, settings: Settings) -> None:
+    org = request.query_params.get("org") or request.query_params.get("orgID")
+    bucket = request.query_params.get("bucket")
+    if not bucket:
+        raise Refusal(400, "invalid", "the parameter bucket is missing")
+    if org is not None and org != settings.org:
+        raise Refusal(404, "not found", f'organization name "{org[:80]}" not found')
+    if bucket != settings.bucket:
+        raise Refusal(404, "not found", f'bucket "{bucket[:80]}" not found')
+    if (identity.org, identity.bucket) != (settings.org, bucket):
+        raise Refusal(403, "forbidden", f"insufficient permissions for write to {bucket}")
+
+
+def _outbox(request: Request) -> tuple[str, int, int] | None:
+    uuid, lines = request.headers.get("x-andon-outbox"), request.headers.get("x-andon-lines")
+    if uuid is None and lines is None:
+        return None
+    match = _LINES.fullmatch(lines or "")
+    try:
+        outbox = str(UUID(uuid))
+    except (ValueError, TypeError):
+        raise Refusal(400, "invalid", f"X-Andon-Outbox is {(uuid or '')[:60]!r}; it must be a uuid") from None
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= LINE_ID_MAX:
+        raise Refusal(
+            400, "invalid", f"X-Andon-Lines is {(lines or '')[:60]!r}; it must be first-last, counted from 1"
+        )
+    return outbox, int(match[1]), int(match[2])
+
+
+async def _parse(body: bytes, precision: str, settings: Settings) -> Parsed:
+    work = partial(
+        parse,
+        body,
+        precision=precision,
+        now_ns=time.time_ns(),
+        line_bytes_max=settings.line_bytes_max,
+    )
+    try:
+        return work() if len(body) <= PARSE_HERE_BYTES_MAX else await asyncio.to_thread(work)
+    except LineError as error:
+        raise Refusal(400, "invalid", f"{error} (line {error.line_number})") from None
+
+
+async def _commit(request: Request, write: Write) -> Committed:
+    write.answer = answer = asyncio.get_running_loop().create_future()
+    retry = {"Retry-After": str(request.app.state.settings.retry_after_s)}
+    try:
+        request.app.state.store.submit(write)
+    except QueueFullError as error:
+        raise Refusal(503, "unavailable", str(error), retry) from None
+    done: Committed = await answer
+    if done.error is not None:
+        raise Refusal(503, "unavailable", str(done.error), retry)
+    return done
+
+
+def _partial(done: Committed) -> str:
+    return (
+        "failure writing points to database: partial write: "
+        + "; ".join(done.conflicts)
+        + f" dropped={done.dropped}"
+    )

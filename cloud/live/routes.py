@@ -1,0 +1,56 @@
+"""The live endpoints: `GET /v1/board` and `GET /v1/stream`.
+
+Enters: requests that may read. Leaves: the board's bytes with an ETag, and server-sent events. Fails: `Refusal`
+400 for a bad `recent`, 401, 403, 503 when too many consumers read.
+
+The board is a plain ASGI route over bytes that are ready: the framework's routing of parameters and models would
+cost far more than the answer.
+"""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from cloud.access import require
+from cloud.errors import Refusal
+from cloud.live.snapshot import RECENT_MAX
+
+router = APIRouter(tags=["live"])
+
+
+class Board:
+    """`GET /v1/board?recent=N` as an ASGI application."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        require(request, "read")
+        body, etag = request.app.state.snapshot.tagged(_recent(request))
+        headers = {"ETag": etag, "Cache-Control": "no-cache", "Vary": "Authorization, Cookie"}
+        if etag in request.headers.get("if-none-match", ""):
+            response = Response(status_code=304, headers=headers)
+        else:
+            response = Response(body, headers=headers, media_type="application/json")
+        await response(scope, receive, send)
+
+
+board_route = Route("/v1/board", Board(), methods=["GET"])
+
+
+@router.get("/v1/stream")
+async def stream(request: Request) -> StreamingResponse:
+    """What changes, as server-sent events; `Last-Event-ID` resumes."""
+    require(request, "read")
+    consumer = request.app.state.hub.join(request.headers.get("last-event-id"))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(consumer.read(), headers=headers, media_type="text/event-stream")
+
+
+def _recent(request: Request) -> int:
+    text = request.query_params.get("recent", "0")
+    unknown = set(request.query_params) - {"recent"}
+    if unknown:
+        raise Refusal(400, "invalid", f"unknown parameter {min(unknown)!r}; known: recent")
+    if not text.isdecimal() or len(text) > 4 or int(text) > RECENT_MAX:
+        raise Refusal(400, "invalid", f"recent is {text[:40]!r}; it must be 0 to {RECENT_MAX}")
+    return int(text)

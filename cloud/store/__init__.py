@@ -1,0 +1,1 @@
+"""Keeping: one DuckDB database with one owner; see `store.Store`."""

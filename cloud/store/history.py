@@ -1,0 +1,180 @@
+"""Reading what is kept: `/v1/anomalies`, `/v1/windows`, `/v1/samples`, `/v1/gateways`.
+
+Enters: filters, half-open `[from, to)` ranges in RFC 3339, opaque cursors. Leaves: pages of at most `limit` rows;
+anomalies as objects (newest first), windows and samples as columns (oldest first), with `next` for the next page.
+Fails: `Refusal` 400 for a parameter that is unknown or has no valid value, 401, 403.
+"""
+
+import asyncio
+import base64
+import json
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from cloud.access import require
+from cloud.errors import Refusal
+from cloud.live.shape import anomaly, path_object, path_of
+
+router = APIRouter(tags=["history"])
+
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+_TIME_NS_RANGE = (-(2**63), 2**63 - 1)
+
+
+class Filters(BaseModel):
+    """What every question takes."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    start: str | None = Field(None, alias="from", description="RFC 3339, inclusive")
+    end: str | None = Field(None, alias="to", description="RFC 3339, exclusive")
+    site: str | None = None
+    area: str | None = None
+    line: str | None = None
+    machine: str | None = None
+    signal: str | None = None
+    cursor: str | None = Field(None, description="`next` of the page before")
+    limit: int = Field(1_000, ge=1, description="rows in a page")
+
+
+class AnomalyFilters(Filters):
+    """Anomalies; the range is over their start."""
+
+    open: Literal["true", "false"] | None = None
+
+
+class WindowFilters(Filters):
+    """Windows; the range is over their start."""
+
+    every: str | None = None
+
+
+@router.get("/v1/anomalies")
+async def anomalies(request: Request, ask: Annotated[AnomalyFilters, Query()]) -> dict[str, Any]:
+    """Anomalies by their start, newest first."""
+    still_open = None if ask.open is None else ask.open == "true"
+    rows, following = await _page(request, "anomalies", ask, open=still_open)
+    shown = [
+        {**path_object(path_of(row)), **anomaly(row, row["time_ns"], row)} for row in rows
+    ]
+    return {"anomalies": shown, "next": following}
+
+
+@router.get("/v1/windows")
+async def windows(request: Request, ask: Annotated[WindowFilters, Query()]) -> dict[str, Any]:
+    """Newest revisions of windows, as columns, oldest first."""
+    rows, following = await _page(request, "windows", ask, every=ask.every)
+    return {"windows": _columns(rows), "next": following}
+
+
+@router.get("/v1/samples")
+async def samples(request: Request, ask: Annotated[Filters, Query()]) -> dict[str, Any]:
+    """Samples, as columns, oldest first."""
+    rows, following = await _page(request, "samples", ask)
+    return {"samples": _columns(rows), "next": following}
+
+
+@router.get("/v1/gateways")
+async def gateways(request: Request) -> dict[str, Any]:
+    """What has been received from each outbox, with the newest line of its gateway."""
+    require(request, "read")
+    state = request.app.state
+    lines = state.snapshot.gateways()
+    rows = [
+        {
+            "outbox": outbox,
+            "received": known.received,
+            "holes": known.holes,
+            "holes_forgotten": known.holes_forgotten,
+            "repeats": known.repeats,
+            "gateway": lines.get(known.gateway),
+        }
+        for outbox, known in sorted(state.store.outboxes.copy().items())
+    ]
+    silent = set(lines) - {row["gateway"]["gateway"] for row in rows if row["gateway"]}
+    rows += [
+        {"outbox": None, "received": [], "holes": [], "holes_forgotten": 0, "repeats": 0, "gateway": lines[name]}
+        for name in sorted(silent)
+    ]
+    return {"gateways": rows}
+
+
+async def _page(
+    request: Request, name: str, ask: Filters, **more: Any
+) -> tuple[list[dict[str, Any]], str | None]:
+    require(request, "read")
+    state = request.app.state
+    limit = min(ask.limit, state.settings.page_rows_max)
+    after_ns, after_identity = _decode(ask.cursor)
+    async with state.reads:
+        rows = await asyncio.to_thread(
+            state.store.read,
+            name,
+            from_ns=time_ns("from", ask.start),
+            to_ns=time_ns("to", ask.end),
+            site=ask.site,
+            area=ask.area,
+            line=ask.line,
+            machine=ask.machine,
+            signal=ask.signal,
+            after_ns=after_ns,
+            after_identity=after_identity,
+            rows=limit + 1,
+            **more,
+        )
+    following = None
+    if len(rows) > limit:
+        del rows[limit:]
+        following = _encode(rows[-1]["time_ns"], rows[-1]["identity"])
+    for row in rows:
+        del row["identity"]
+    return rows, following
+
+
+def time_ns(name: str, text: str | None) -> int | None:
+    """An RFC 3339 time with zone as UTC nanoseconds; None for None.
+
+    Raises
+    ------
+    Refusal : 400, naming the parameter.
+    """
+    if text is None:
+        return None
+    match = _RFC3339.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError
+        moment = datetime.fromisoformat((match[1] + match[3]).upper())
+        seconds = round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+    except (ValueError, OverflowError):
+        raise Refusal(
+            400, "invalid", f"{name} is {text[:60]!r}; it must be RFC 3339 with a zone, such as 2026-01-31T08:00:00Z"
+        ) from None
+    value = seconds * 10**9 + int((match[2] or "").ljust(9, "0"))
+    return max(_TIME_NS_RANGE[0], min(_TIME_NS_RANGE[1], value))
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+
+
+def _encode(after_ns: int, identity: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([after_ns, identity]).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str | None) -> tuple[int | None, str | None]:
+    if cursor is None:
+        return None, None
+    try:
+        after_ns, identity = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, TypeError):
+        after_ns, identity = None, None
+    if not isinstance(after_ns, int) or not isinstance(identity, str) or abs(after_ns) >= 2**63:
+        raise Refusal(400, "invalid", "cursor is not one of ours; use `next` of the page before")
+    return after_ns, identity

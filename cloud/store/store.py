@@ -1,0 +1,314 @@
+"""The database and its one owner.
+
+Enters: parsed writes. Leaves: `Committed`, after the transaction is on disk; rows, to readers. Fails:
+`DataFolderError` when the folder cannot be used, `QueueFullError` when too much waits, `StoreError` when the
+database refuses a commit.
+
+One thread owns all writing. It takes every write that waits (group commit), appends their columns in one
+transaction together with the received intervals of their outboxes, and hands the group to `on_commit` once DuckDB
+has synced its log. A group that fails is tried again one write at a time, so that one bad write spoils no other.
+Readers use cursors of the same database in threads of their own; they never wait for writers.
+"""
+
+import json
+import logging
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from cloud.errors import DataFolderError, QueueFullError, StoreError
+from cloud.ingest.line_protocol import Parsed
+from cloud.settings import Settings
+from cloud.store.intervals import Received, add
+from cloud.store.sql import blocks, query
+from cloud.store.tables import FieldKinds, LiveRow, Sorted, assort, shapes
+
+log = logging.getLogger("cloud.store")
+
+FILE_NAME = "andon.duckdb"
+CLOSE_S_MAX = 10.0
+
+
+@dataclass(eq=False, slots=True)
+class Write:
+    """One request's lines on their way to the disk.
+
+    size_bytes : of the body, for the queue's bound.
+    outbox : (uuid, first line id, last line id) where the writer said so.
+    answer : whatever `on_commit` needs to reply; the store does not look at it.
+    """
+
+    parsed: Parsed
+    size_bytes: int = 0
+    outbox: tuple[str, int, int] | None = None
+    answer: Any = None
+
+
+@dataclass(slots=True)
+class Committed:
+    """What became of a write: `error`, or points kept with `conflicts` naming those left out.
+
+    live : lines for the board; empty when the whole write was a repeat of one already received.
+    """
+
+    write: Write
+    conflicts: list[str] = field(default_factory=list)
+    dropped: int = 0
+    live: list[LiveRow] = field(default_factory=list)
+    error: StoreError | None = None
+
+
+class Store:
+    """The open database.
+
+    Parameters
+    ----------
+    settings : the data folder and the limits.
+    on_commit : called in the owner's thread, in order of commits.
+    """
+
+    def __init__(
+        self, settings: Settings, on_commit: Callable[[list[Committed]], None] | None = None
+    ) -> None:
+        self._settings = settings
+        self._on_commit = on_commit or (lambda committed: None)
+        self._connection = _open(settings.data / FILE_NAME, settings.store_memory_max_mib)
+        self._tables = shapes(self._connection.execute(query("columns")).fetchall())
+        self._arrival = int(self._one("last_arrival"))
+        self._kinds: FieldKinds = {
+            (measurement, name): kind
+            for measurement, name, kind in self._connection.execute(
+                query("foreign_fields")
+            ).fetchall()
+        }
+        self.outboxes = self._load_outboxes()
+        self.healthy = True
+        self._waiting: deque[Write] = deque()
+        self._waiting_bytes = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._owner = threading.Thread(target=self._run, name="store-owner", daemon=True)
+        self._owner.start()
+
+    def listen(self, on_commit: Callable[[list[Committed]], None]) -> None:
+        """Where commits are told from now on."""
+        self._on_commit = on_commit
+
+    def submit(self, write: Write) -> None:
+        """Queue one write.
+
+        Raises
+        ------
+        QueueFullError : `queue_writes_max` or `queue_bytes_max` is reached, or the store is closing.
+        """
+        with self._wake:
+            waiting_bytes = self._waiting_bytes + write.size_bytes
+            full = len(self._waiting) >= self._settings.queue_writes_max or (
+                self._waiting and waiting_bytes > self._settings.queue_bytes_max
+            )
+            if full or self._closing:
+                raise QueueFullError(
+                    f"{len(self._waiting)} writes wait for the disk; try again in"
+                    f" {self._settings.retry_after_s} s"
+                )
+            self._waiting.append(write)
+            self._waiting_bytes = waiting_bytes
+            self._wake.notify()
+
+    def read(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of the query `name`; safe in any thread."""
+        cursor = self._connection.cursor()
+        try:
+            result = cursor.execute(query(name), parameters or None)
+            names = [column[0] for column in result.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        finally:
+            cursor.close()
+
+    def close(self) -> None:
+        """Commit what waits, then close the database; idempotent."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._owner.join(CLOSE_S_MAX)
+        self._connection.close()
+
+    def _one(self, name: str) -> Any:
+        row = self._connection.execute(query(name)).fetchone()
+        return row[0] if row else None
+
+    def _load_outboxes(self) -> dict[str, Received]:
+        return {
+            outbox: Received(
+                tuple((first, last) for first, last in json.loads(received)), *rest
+            )
+            for outbox, received, *rest in self._connection.execute(query("outboxes")).fetchall()
+        }
+
+    def _run(self) -> None:
+        while group := self._take():
+            self._on_commit(self._commit(group))
+
+    def _take(self) -> list[Write]:
+        """Every write that waits, up to `commit_lines_max` lines; empty when closing and done."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._waiting or self._closing)
+            group: list[Write] = []
+            lines = 0
+            while self._waiting and (not group or lines < self._settings.commit_lines_max):
+                write = self._waiting.popleft()
+                self._waiting_bytes -= write.size_bytes
+                lines += write.parsed.lines
+                group.append(write)
+            return group
+
+    def _commit(self, group: list[Write]) -> list[Committed]:
+        try:
+            committed = _Transaction(self._connection, self._settings, self._tables).run(
+                group, self._arrival, self._kinds, self.outboxes
+            )
+        except (duckdb.Error, pa.ArrowException) as error:
+            if len(group) > 1:
+                return [done for write in group for done in self._commit([write])]
+            log.error("a write of %d lines was not kept: %s", group[0].parsed.lines, error)
+            self.healthy = False
+            return [Committed(group[0], error=StoreError("the database refused the write"))]
+        self.healthy = True
+        self._arrival = committed.arrival
+        self._kinds |= committed.kinds
+        self.outboxes |= committed.outboxes
+        return committed.done
+
+
+class _Transaction:
+    """One group of writes in one transaction; what it learned counts only after the commit."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, settings: Settings, tables: Any
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._tables = tables
+        self.done: list[Committed] = []
+        self.arrival = 0
+        self.kinds: FieldKinds = {}
+        self.outboxes: dict[str, Received] = {}
+
+    def run(
+        self,
+        group: Sequence[Write],
+        arrival: int,
+        kinds: FieldKinds,
+        outboxes: dict[str, Received],
+    ) -> "_Transaction":
+        self.arrival = arrival
+        ready: dict[str, list[pa.Table]] = {}
+        for write in group:
+            result = assort(
+                write.parsed,
+                self._tables,
+                kinds | self.kinds if self.kinds else kinds,
+                fields_max=self._settings.foreign_fields_max,
+            )
+            self.kinds |= result.new_kinds
+            for name, tables in result.tables.items():
+                ready.setdefault(name, []).extend(tables)
+            self.done.append(self._receive(write, result, outboxes))
+        self._connection.begin()
+        try:
+            for name, tables in ready.items():
+                self._append(name, pa.concat_tables(tables, promote_options="default"))
+            self._remember()
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()
+            raise
+        return self
+
+    def _receive(
+        self, write: Write, result: Sorted, outboxes: dict[str, Received]
+    ) -> Committed:
+        done = Committed(write, result.conflicts, result.dropped, result.live)
+        if write.outbox is None:
+            return done
+        name, first, last = write.outbox
+        known = self.outboxes.get(name) or outboxes.get(name)
+        if known is None and len(outboxes) + len(self.outboxes) >= self._settings.outboxes_max:
+            log.warning("outbox %s is not followed: outboxes_max is reached", name)
+            return done
+        known = known or Received()
+        if known.holds(first, last):
+            done.live = []
+        received = add(known, first, last, intervals_max=self._settings.intervals_max)
+        gateways = [row.tags["gateway"] for row in result.live if row.measurement == "gateway"]
+        self.outboxes[name] = received if not gateways else received.of(gateways[-1])
+        return done
+
+    def _append(self, name: str, table: pa.Table) -> None:
+        arrivals = range(self.arrival + 1, self.arrival + 1 + table.num_rows)
+        table = table.append_column("arrival", pa.array(arrivals, pa.int64()))
+        self.arrival += table.num_rows
+        self._insert(name, table)
+
+    def _remember(self) -> None:
+        if self.kinds:
+            names = [
+                {"measurement": measurement, "field": name, "kind": kind}
+                for (measurement, name), kind in self.kinds.items()
+            ]
+            self._insert("other_field", pa.Table.from_pylist(names))
+        for name, received in self.outboxes.items():
+            values = {
+                "outbox": name,
+                "received": json.dumps(received.received),
+                "repeats": received.repeats,
+                "holes_forgotten": received.holes_forgotten,
+                "gateway": received.gateway,
+            }
+            self._connection.execute(query("put_outbox"), values)
+
+    def _insert(self, name: str, table: pa.Table) -> None:
+        self._connection.register("incoming", table)
+        try:
+            # The name is one of the tables of schema.sql, never text of a writer.
+            self._connection.execute(f'INSERT INTO "{name}" BY NAME SELECT * FROM incoming')  # noqa: S608
+        finally:
+            self._connection.unregister("incoming")
+
+
+def _open(path: Path, memory_mib: int) -> duckdb.DuckDBPyConnection:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = duckdb.connect(
+            str(path), config={"memory_limit": f"{memory_mib}MiB", "threads": "2"}
+        )
+        for block in blocks("schema.sql").values():
+            connection.execute(block)
+    except OSError as error:
+        raise DataFolderError(
+            f"the data folder {path.parent} cannot be used: {error.strerror};"
+            " give a folder this user may write with --data"
+        ) from None
+    except duckdb.Error as error:
+        raise _refused(path, str(error)) from None
+    return connection
+
+
+def _refused(path: Path, text: str) -> DataFolderError:
+    if "lock" in text.lower():
+        holder = re.search(r"PID (\d+)", text)
+        who = f"process {holder[1]}" if holder else "another process"
+        return DataFolderError(
+            f"the database {path} is in use by {who}; stop it, or give another folder with --data"
+        )
+    return DataFolderError(
+        f"the database {path} cannot be opened: {text.splitlines()[0]};"
+        " give a folder this user may write with --data"
+    )

@@ -1,0 +1,1 @@
+"""The plant side: simulated and recorded machines, gateway profiles, installation."""

@@ -1,0 +1,1 @@
+"""Tests of the simulated line and the player of recordings."""
