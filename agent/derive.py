@@ -102,13 +102,16 @@ class Derive:
             self._alive[source] = batch.alive_until_ns
             self._advance(source, batch.alive_until_ns)
 
-    def lose(self, source: str, reason: str) -> None:
-        """This source's connection is lost: nothing is known since it last vouched."""
+    def lose(self, source: str, reason: str, now_ns: int) -> None:
+        """This source's connection is lost: nothing is known since it last vouched.
+
+        Where it never did, it is missed from `now_ns` on.
+        """
         self._sync()
-        members = self._member_ids(source)
-        since_ns = self._alive.get(source, 0)
-        if source in self._lost or since_ns == 0:
+        if source in self._lost:
             return
+        members = self._member_ids(source)
+        since_ns = self._alive.get(source) or now_ns
         windows.interrupt(self._windows, members, since_ns)
         silence.interrupt(self._silence, members)
         self._lost[source] = self._machines(members)

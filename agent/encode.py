@@ -2,9 +2,9 @@
 
 Windows and samples come as columns and are written by `agent.kernels.encode`; the rarer lines are
 made one by one with `point`. Both escape alike (InfluxDB v2 line protocol): in tags `,`, `=` and
-space get a backslash, in strings `"` and `\\` do. What the protocol cannot say: a newline in a tag
-becomes a space, a backslash in front of an escaped character or at a tag's end becomes `/`, an empty
-tag, a NaN and an infinity are left out.
+space get a backslash, in strings `"` and `\\` do. What the protocol cannot say: a control character
+in a tag becomes a space, a backslash in front of an escaped character or at a tag's end becomes `/`,
+half a surrogate pair becomes `?`, an empty tag, a NaN and an infinity are left out.
 """
 
 from __future__ import annotations
@@ -291,20 +291,21 @@ def _escape_tags(tags: Mapping[str, str]) -> bytes:
 
 
 def _escape_tag(text: str) -> bytes:
-    return re.sub(r"([,= ])", r"\\\1", _sayable(text)).encode()
+    return re.sub(r"([,= ])", r"\\\1", _sayable(text)).encode("utf-8", "replace")
 
 
 def _escape_name(text: str) -> bytes:
-    return re.sub(r"([, ])", r"\\\1", _sayable(text)).encode()
+    return re.sub(r"([, ])", r"\\\1", _sayable(text)).encode("utf-8", "replace")
 
 
 def _sayable(text: str) -> str:
-    text = re.sub(r"[\r\n]", " ", text)
+    text = re.sub(r"[\x00-\x1f\x7f]", " ", text)
     return re.sub(r"\\+(?=[,= ]|$)", lambda run: "/" * len(run[0]), text)
 
 
 def _escape_string(text: str) -> bytes:
-    return b'"' + text.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return b'"' + text.encode("utf-8", "replace") + b'"'
 
 
 def _field(value: Value) -> bytes:

@@ -1,7 +1,7 @@
 """The command `andon-cloud`.
 
-Enters: options and `ANDON_CLOUD_*`. Leaves: data on stdout, talk on stderr. Fails: with the exit codes of
-`cloud.errors.ExitCode` and one message that says what to do.
+Enters: options and `ANDON_CLOUD_*`. Leaves: data on stdout, talk on stderr. Fails: with the exit
+codes of `cloud.errors.ExitCode` and one message that says what to do.
 """
 
 import json
@@ -110,9 +110,7 @@ def list_tokens(data: Data = None, as_json: Json = False) -> None:
 
 
 @tokens.command("revoke")
-def revoke_token(
-    token_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None
-) -> None:
+def revoke_token(token_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None) -> None:
     """Revoke a token; a running server refuses it from now on."""
     with _clear_errors(), _credentials(data=data) as (_, credentials):
         if not credentials.revoke(token_id):
@@ -152,7 +150,10 @@ def _clear_errors() -> Iterator[None]:
 
 
 def _friendly(ready: dict[str, Any]) -> str:
-    lines = [f"Andon cloud at {ready['url']}", f"board (this link works once): {ready['board_url']}"]
+    lines = [
+        f"Andon cloud at {ready['url']}",
+        f"board (this link works once): {ready['board_url']}",
+    ]
     if ready["write_token"]:
         lines += [
             f"write token: {ready['write_token']}",

@@ -9,7 +9,8 @@
       QueueFullError            too many writes wait for the disk (becomes 503)
     Refusal                     an HTTP answer other than the one asked for
 
-Refusals are rendered by `cloud.app`: in InfluxDB's shape under `/api/v2`, as RFC 9457 problems elsewhere.
+Refusals are rendered by `cloud.app`: in InfluxDB's shape under `/api/v2`, as RFC 9457 problems
+elsewhere.
 """
 
 from collections.abc import Mapping
@@ -60,6 +61,7 @@ class LineError(Exception):
     line_number : counted from 1 in the body.
     line : the text of the line, cut to a length fit for a message.
     reason : what is wrong with it.
+
     """
 
     def __init__(self, line_number: int, line: str, reason: str) -> None:
@@ -77,7 +79,7 @@ class QueueFullError(StoreError):
     """More writes wait for the disk than the named limit allows."""
 
 
-class Refusal(HTTPException):  # noqa: N818 - the name reads as what it is, an answer
+class Refusal(HTTPException):
     """An HTTP answer of 4xx or 5xx, with `code` as InfluxDB names it (`invalid`, `not found`)."""
 
     def __init__(

@@ -1,10 +1,10 @@
 """One process that serves: opens everything in order, says so once, and stops cleanly.
 
-Enters: settings. Leaves: `Ready`, told once the port is listening; then requests until SIGTERM or SIGINT. Fails:
-`BindError`, `DataFolderError`, `UsageError`, each before anything was told or made.
+Enters: settings. Leaves: `Ready`, told once the port is listening; then requests until SIGTERM or
+SIGINT. Fails: `BindError`, `DataFolderError`, `UsageError`, each before anything was told or made.
 
-Stopping: streams end, requests in flight are answered (for `GRACE_S_MAX` at most), what waits is committed, the
-database closes. A second signal does not wait for requests.
+Stopping: streams end, requests in flight are answered (for `GRACE_S_MAX` at most), what waits is
+committed, the database closes. A second signal does not wait for requests.
 """
 
 import asyncio
@@ -53,6 +53,7 @@ def serve(settings: Settings, told: Callable[[Ready], None]) -> None:
     Raises
     ------
     BindError, DataFolderError, UsageError
+
     """
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
@@ -99,7 +100,7 @@ def login_url(url: str, code: str) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, told when to speak and how to leave; its own way re-raises the signal and so never exits 0."""
+    """uvicorn that says when it listens and leaves with 0; alone it re-raises the signal."""
 
     def __init__(self, config: uvicorn.Config, hub: Hub, listening: Callable[[], None]) -> None:
         super().__init__(config)
@@ -111,7 +112,7 @@ class _Server(uvicorn.Server):
         self._listening()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._leave)
@@ -138,7 +139,7 @@ def _bind(host: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         way_out = {
-            errno.EADDRINUSE: "; another process has it, give another with --port (0 takes a free one)",
+            errno.EADDRINUSE: "; another process has it; --port 0 takes a free one",
             errno.EACCES: "; ports below 1024 need a privilege, give another with --port",
         }.get(error.errno or 0, "; give an address of this machine with --host")
         raise BindError(f"{host}:{port} cannot be bound: {error.strerror}{way_out}") from None
@@ -146,11 +147,11 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _first_tokens(settings: Settings, credentials: Credentials) -> tuple[str | None, str | None]:
-    if credentials.tokens():
-        return None, None
     preset = settings.write_token.get_secret_value() if settings.write_token else None
     if settings.write_token_file is not None:
         if preset is not None:
             raise UsageError("give either ANDON_CLOUD_WRITE_TOKEN or --write-token-file, not both")
         preset = read_token_file(settings.write_token_file)
+    if not credentials.is_first_start():
+        return None, None
     return credentials.create_token("write", preset), credentials.create_token("read")

@@ -1,7 +1,8 @@
 """Every setting and every limit of the cloud, in one place.
 
-Enters: command-line options, then environment variables `ANDON_CLOUD_<NAME>`, then the defaults below.
-Leaves: one frozen `Settings`. Fails: `UsageError` naming the setting, its value and the rule.
+Enters: command-line options, then environment variables `ANDON_CLOUD_<NAME>`, then the defaults
+below. Leaves: one frozen `Settings`. Fails: `UsageError` naming the setting, its value and the
+rule.
 """
 
 import ipaddress
@@ -96,6 +97,7 @@ def load(**options: Any) -> Settings:
     Raises
     ------
     UsageError : names every setting that breaks its rule.
+
     """
     given = {name: value for name, value in options.items() if value is not None}
     try:

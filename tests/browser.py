@@ -1,6 +1,6 @@
 """A real Chromium for tests: a fresh profile, quiet, and told to leave the network alone.
 
-Use `chromium()` for a browser, `watched_page()` for a page that remembers what it asked and complained of.
+`chromium()` gives a browser, `watched_page()` a page that remembers what it asked and complained of.
 """
 
 import os
@@ -29,8 +29,7 @@ PATIENCE_MS = 10_000
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium, headless, in a profile that is thrown away.
 
-    Raises:
-        RuntimeError: Chromium is not installed; a page that nobody tested is a failure, not a skip.
+    Raises `RuntimeError` where Chromium is missing: an untested page is a failure, not a skip.
     """
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
@@ -47,7 +46,7 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Watched:
-    """A page and everything it did: hosts it asked, errors it logged (CSP violations among them)."""
+    """A page, the hosts it asked and the errors it logged (policy violations among them)."""
 
     page: Page
     hosts: set[str] = field(default_factory=set)

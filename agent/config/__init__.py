@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.config.document import Unreadable, read
+from agent.config.configured import signals, topic_signal
+from agent.config.document import Document, Unreadable, read
 from agent.config.explain import explain
 from agent.config.model import (
     Config,
@@ -35,7 +36,6 @@ from agent.config.opcua import LimitsConfig, OpcuaConfig, OpcuaSignalConfig
 from agent.config.problems import Place, Problem, config_error
 from agent.config.references import fill_in
 from agent.config.rules import spanning_problems
-from agent.config.signals import signals, topic_signal
 
 __all__ = [
     "Config",
@@ -77,9 +77,14 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
 def examine(path: Path, environ: Mapping[str, str] = os.environ) -> Config | list[Problem]:
     """As `load`, but what is wrong comes back as a list, in the order of the files' lines."""
     try:
-        document = read(path)
+        return _examine(read(path), environ)
     except Unreadable as error:
         return [error.problem]
+    except RecursionError:
+        return [Problem((), "tables are nested too deeply", Place(path))]
+
+
+def _examine(document: Document, environ: Mapping[str, str]) -> Config | list[Problem]:
     tree, problems = fill_in(document, environ)
     problems = [*document.problems, *problems]
     config: Config | None = None

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
-from agent.config.positions import KeyPath, Step, locate
+from agent.config.positions import KeyPath, locate
 from agent.config.problems import Place, Problem, dotted, shown
 
 FILE_BYTES_MAX: Final = 16_000_000
@@ -106,18 +106,6 @@ def read(path: Path) -> Document:
         document.files.append(file)
         _merge(document, file, (), document.tree, file.tables)
     return document
-
-
-def walk(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Every path below a value and what is there, tables and lists before what is in them."""
-    steps: list[tuple[Step, Any]] = []
-    if isinstance(value, dict):
-        steps = list(value.items())
-    elif isinstance(value, list):
-        steps = list(enumerate(value))
-    for step, inner in steps:
-        yield (*path, step), inner
-        yield from walk(inner, (*path, step))
 
 
 def _parsed(paths: list[Path]) -> Iterator[File]:

@@ -23,11 +23,11 @@ _RULES: Final = {
     "bool_type": "it must be true or false",
     "finite_number": "it must be a finite number",
     "float_type": "it must be a number",
-    "greater_than": "it must be more than {gt:,g}",
-    "greater_than_equal": "it must be at least {ge:,g}",
+    "greater_than": "it must be more than {gt:,}",
+    "greater_than_equal": "it must be at least {ge:,}",
     "int_type": "it must be a whole number",
-    "less_than": "it must be less than {lt:,g}",
-    "less_than_equal": "it must be at most {le:,g}",
+    "less_than": "it must be less than {lt:,}",
+    "less_than_equal": "it must be at most {le:,}",
     "literal_error": "it must be {expected}",
     "model_type": "it must be a table",
     "rule": "{rule}",
@@ -52,14 +52,17 @@ def explain(document: Document, details: ErrorDetails) -> Problem:
         return Problem(path, sentence, place, hint)
     context: dict[str, Any] = details.get("ctx", {})
     rule = _RULES.get(kind, details["msg"]).format(**context).replace("'", '"')
-    try:
-        value = shown(path, document.value(path))
-    except LookupError:
-        value = f"{shown(path, field.default)} by default" if field else "missing"
-    if field is not None and field.default is None and value.startswith("None"):
-        value = "missing"
+    sentence = f"{dotted(path)} is {_value(document, path, field)}; {rule}"
     hint = context.get("hint") or _way_out(path, kind, details["input"], field)
-    return Problem(path, f"{dotted(path)} is {value}; {rule}", place, hint)
+    return Problem(path, sentence, place, hint)
+
+
+def _value(document: Document, path: KeyPath, field: FieldInfo | None) -> str:
+    try:
+        return shown(path, document.value(path))
+    except LookupError:
+        has_default = field is not None and field.default not in (None, PydanticUndefined)
+        return f"{shown(path, field.default)} by default" if field and has_default else "missing"
 
 
 def _way_out(path: KeyPath, kind: str, value: object, field: FieldInfo | None) -> str:
@@ -98,8 +101,12 @@ def _near(word: object, words: list[str]) -> str:
 
 def _words(field: FieldInfo | None) -> list[str]:
     """The words that an option may be."""
-    arguments = get_args(field.annotation) if field else ()
-    return [word for word in (*arguments, *map(get_args, arguments)) if isinstance(word, str)]
+    words = [
+        word
+        for argument in (get_args(field.annotation) if field else ())
+        for word in (get_args(argument) or (argument,))
+    ]
+    return [word for word in words if isinstance(word, str)]
 
 
 def options(table: type[Table]) -> dict[str, FieldInfo]:

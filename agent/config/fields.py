@@ -118,7 +118,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _opcua_endpoint(text: str) -> str:
+def check_opcua_endpoint(text: str) -> str:
+    """Return the address of an OPC UA server. Raises PydanticCustomError, a ValueError."""
     split_url(text, ("opc.tcp",), "opc.tcp://host:port or opc.tcp://host:port/path", 4840)
     return text
 
@@ -186,7 +187,7 @@ _BOUNDED: Final = Field(min_length=1, max_length=NAME_CHARS_MAX)
 
 Name = Annotated[str, _BOUNDED, AfterValidator(check_name)]
 SignalName = Annotated[str, _BOUNDED, AfterValidator(check_signal_name)]
-OpcuaEndpoint = Annotated[str, AfterValidator(_opcua_endpoint)]
+OpcuaEndpoint = Annotated[str, AfterValidator(check_opcua_endpoint)]
 NodeId = Annotated[str, AfterValidator(_node_id)]
 Folder = Annotated[Path, BeforeValidator(_absolute)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]

@@ -88,18 +88,19 @@ class InfluxdbConfig(Table):
     @field_validator("url")
     @classmethod
     def _url_is_safe(cls, text: str, info: ValidationInfo) -> str:
-        url = split_url(text, ("http", "https"), "https://host or https://host:port/path")
-        if url.scheme == "http" and not is_loopback(url.hostname or "") and not _insecure(info):
-            raise broken(
-                "it must be https:// unless it is on this machine, "
-                "since the token would cross the network in clear text",
-                "on a network you trust, say insecure = true",
-            )
-        return text
+        return check_sink_url(text, insecure=info.data.get("insecure", True))
 
 
-def _insecure(info: ValidationInfo) -> bool:
-    return bool(info.data.get("insecure", True))  # a wrong value of it has its own message
+def check_sink_url(text: str, *, insecure: bool = False) -> str:
+    """Return the address of a far side. Raises PydanticCustomError, a ValueError."""
+    url = split_url(text, ("http", "https"), "https://host or https://host:port/path")
+    if url.scheme == "http" and not is_loopback(url.hostname or "") and not insecure:
+        raise broken(
+            "it must be https:// unless it is on this machine, "
+            "since the token would cross the network in clear text",
+            "on a network you trust, say insecure = true",
+        )
+    return text
 
 
 class DetectConfig(Table):

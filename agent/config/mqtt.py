@@ -30,7 +30,8 @@ HoldSeconds = Annotated[float, Field(ge=0.001, le=86_400)]
 """How long a value stands without news although the broker is alive."""
 
 
-def _broker_url(text: str) -> str:
+def check_broker_url(text: str) -> str:
+    """Return the address of a broker. Raises PydanticCustomError, a ValueError."""
     if text.startswith("mqtts:"):
         raise broken(
             "it must be mqtt://host:port: brokers behind TLS come with a later version",
@@ -166,7 +167,7 @@ class MqttConfig(Table):
 
     name: Name = Field(examples=["floor"])
     """What this source is called here, in the ledger and in messages."""
-    url: Annotated[str, AfterValidator(_broker_url)] = Field(examples=["mqtt://10.0.0.9:1883"])
+    url: Annotated[str, AfterValidator(check_broker_url)] = Field(examples=["mqtt://10.0.0.9:1883"])
     """Where the broker listens."""
     user: str | None = Field(None, min_length=1, max_length=256)
     """The user to log in as; without it anonymous."""

@@ -90,7 +90,7 @@ class OpcuaConfig(Table):
     """How often the server sends what has changed."""
     sampling_interval_ms: int | None = Field(None, ge=1, le=60_000)
     """How often the server looks at a variable; without it the publishing interval."""
-    queue_size: int = Field(100, ge=1, le=10_000)
+    queue_size: int = Field(100, ge=1, le=10_000, validate_default=True)
     """Changes of one variable that the server keeps between two publications."""
     trigger: Literal["status_value", "status_value_timestamp"] = "status_value"
     """What counts as news: a new status or value, or a new source time as well."""
@@ -136,6 +136,7 @@ class OpcuaConfig(Table):
         if size < needed:
             raise broken(
                 f"it must be at least {needed}: the server samples every {sampling_ms} ms and "
-                f"sends every {publishing_ms} ms, and would drop the rest"
+                f"sends every {publishing_ms} ms, and would drop the rest",
+                f"try queue_size = {2 * needed}",
             )
         return size

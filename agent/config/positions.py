@@ -1,8 +1,8 @@
 """Where each key of a TOML text stands, which the standard library's reader does not say.
 
 Enters: text that `tomllib` has accepted. Leaves: the line of every table, key and array element.
-The text is trusted to be valid TOML, so this only has to follow its structure (TOML 1.0, toml.io);
-on other text the answer is undefined but it always ends.
+This only has to follow the structure (TOML 1.0, toml.io); text that is not TOML is the caller's
+mistake.
 """
 
 from __future__ import annotations

@@ -24,6 +24,11 @@ PROBLEMS_MAX: Final = 50
 SECRETS: Final = frozenset({("password",), ("token",)})
 """Keys whose values are secrets, wherever they stand."""
 
+WHOLE_REFERENCE: Final = re.compile(
+    r"\$\{(?:credential:[A-Za-z0-9_.-]+|[A-Za-z_][A-Za-z0-9_]*)\}"
+)
+"""A string that is one reference, without a default: all that a secret may be in a file."""
+
 VALUE_CHARS_MAX: Final = 80
 """Longer values are cut when they are told."""
 
@@ -96,19 +101,21 @@ def dotted(path: KeyPath) -> str:
 
 
 def shown(path: KeyPath, value: Any) -> str:
-    """A value as it is told.
+    """A value as it is told. Never told are secrets, and what references were filled in with."""
+    filled_in = isinstance(value, str) and "${" in value
+    return written(path, value) + (" (filled in, not shown)" if filled_in else "")
 
-    Never told are secrets, what a URL says before @, and what the environment put in.
-    """
+
+def written(path: KeyPath, value: Any) -> str:
+    """A value as it is written in the file, without secrets and what a URL says before its @."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, list | tuple):
         return "a list"
-    if isinstance(value, str) and "${" not in value and path[-1:] in SECRETS:
+    if path[-1:] in SECRETS and not WHOLE_REFERENCE.fullmatch(str(value)):
         return '"***"'
     if isinstance(value, str):
-        text = _quoted(re.sub(r"//.*@", "//***@", value, flags=re.DOTALL))
-        return f"{text} (filled in, not shown)" if "${" in value else text
+        return _quoted(re.sub(r"//.*@", "//***@", value, flags=re.DOTALL))
     if isinstance(value, date | time):
         return value.isoformat()
     return json.dumps(value) if isinstance(value, bool) else str(value)
@@ -116,4 +123,4 @@ def shown(path: KeyPath, value: Any) -> str:
 
 def _quoted(text: str) -> str:
     cut = text if len(text) <= VALUE_CHARS_MAX else f"{text[:VALUE_CHARS_MAX]}..."
-    return json.dumps(cut, ensure_ascii=False)
+    return json.dumps(cut, ensure_ascii=not cut.isprintable())

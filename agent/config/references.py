@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from agent.config.document import Document
 from agent.config.positions import KeyPath
-from agent.config.problems import SECRETS, Problem, dotted, shown
+from agent.config.problems import SECRETS, WHOLE_REFERENCE, Problem, dotted, written
 
 CREDENTIAL_BYTES_MAX: Final = 1_000_000
 """systemd.exec(5): a credential has at most 1 MB."""
@@ -26,7 +26,6 @@ _REFERENCE: Final = re.compile(
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?"
     r")\}|(?P<other>\$\{[^}]*\}?)"
 )
-_WHOLE_REFERENCE: Final = re.compile(r"\$\{(?:credential:[A-Za-z0-9_.-]+|[A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class _Missing(Exception):
@@ -53,7 +52,7 @@ def fill_in(document: Document, environ: Mapping[str, str]) -> tuple[Any, list[P
             _refuse_literal_secret(path, value)
             return _filled_text(value, environ) if isinstance(value, str) else value
         except _Missing as missing:
-            sentence = f"{dotted(path)} is {shown(path, value)}; {missing}"
+            sentence = f"{dotted(path)} is {written(path, value)}; {missing}"
             problems.append(Problem(path, sentence, document.place(path), missing.hint))
             return value
 
@@ -61,7 +60,7 @@ def fill_in(document: Document, environ: Mapping[str, str]) -> tuple[Any, list[P
 
 
 def _refuse_literal_secret(path: KeyPath, value: Any) -> None:
-    if path[-1:] not in SECRETS or not isinstance(value, str) or _WHOLE_REFERENCE.fullmatch(value):
+    if path[-1:] not in SECRETS or WHOLE_REFERENCE.fullmatch(str(value)):
         return
     name = f"ANDON_{path[-1]}".upper()
     raise _Missing(

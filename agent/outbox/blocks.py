@@ -5,7 +5,7 @@ bytes, then all second ones, ...), since ids, times and exponents repeat where m
 Format, little-endian: version, numbers of windows, samples, texts and ready lines, then zlib of the
 columns of windows and samples in the order of their dtypes and, for texts and ready lines, their
 lengths and bytes.
-What can fail: a block that was damaged on disk raises BlockDamaged.
+What can fail: a block that was damaged on disk raises BlockDamagedError.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class BlockDamagedError(Exception):
 def pack(lines: Lines) -> bytes:
     """One block of these lines."""
     columns = [_planes(rows) for rows in (lines.windows, lines.samples)]
-    strings = [_strings([text.encode() for text in lines.texts]), _strings(list(lines.ready))]
+    texts = [text.encode("utf-8", "replace") for text in lines.texts]
+    strings = [_strings(texts), _strings(list(lines.ready))]
     counts = len(lines.windows), len(lines.samples), len(lines.texts), len(lines.ready)
     return _HEADER.pack(_VERSION, *counts) + zlib.compress(b"".join(columns + strings), _LEVEL)
 

@@ -1,6 +1,7 @@
 """Access: tokens, sessions and the check in front of every request.
 
-`require(request, scope)` gives the `Identity` or raises a `Refusal` (an `HTTPException`) of 401 or 403.
+`require(request, scope)` gives the `Identity` or raises a `Refusal` (an `HTTPException`) of 401 or
+403.
 """
 
 from cloud.access.credentials import Credentials, Identity, Scope

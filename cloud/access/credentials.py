@@ -1,13 +1,14 @@
 """Tokens, one-time login codes and browser sessions, in one small SQLite file beside the database.
 
-Enters: secrets as people and programs present them. Leaves: `Identity`, or nothing. Fails: `UsageError` for a
-token that cannot be made, `DataFolderError` when the file cannot be used.
+Enters: secrets as people and programs present them. Leaves: `Identity`, or nothing. Fails:
+`UsageError` for a token that cannot be made, `DataFolderError` when the file cannot be used.
 
-Only SHA-256 hashes are kept. That is right here and would be wrong for passwords: every secret is 32 random bytes
-made by us, so there is nothing to guess and slow hashing would only slow each request; a token given by an
-administrator must be long for the same reason. SQLite lets `andon-cloud token` and `login-url` work on the folder
-of a running server: each request asks the file, so a revoked token is refused at once, and a code is deleted in
-the statement that finds it, so it works once however many ask.
+Only SHA-256 hashes are kept. That is right here and would be wrong for passwords: every secret is
+32 random bytes made by us, so there is nothing to guess and slow hashing would only slow each
+request; a token given by an administrator must be long for the same reason. SQLite lets
+`andon-cloud token` and `login-url` work on the folder of a running server: each request asks the
+file, so a revoked token is refused at once, and a code is deleted in the statement that finds it,
+so it works once however many ask.
 """
 
 import hashlib
@@ -89,9 +90,12 @@ class Credentials:
         Raises
         ------
         UsageError : `secret` is short or known already, or `tokens_max` is reached.
+
         """
         if secret is not None and len(secret) < TOKEN_CHARS_MIN:
-            raise UsageError(f"a token needs at least {TOKEN_CHARS_MIN} characters, better 32 random bytes")
+            raise UsageError(
+                f"a token needs at least {TOKEN_CHARS_MIN} characters, better 32 random bytes"
+            )
         if len(self.tokens()) >= self._settings.tokens_max:
             raise UsageError("tokens_max is reached; revoke one with `andon-cloud token revoke ID`")
         secret = secret or _secret()
@@ -108,6 +112,12 @@ class Credentials:
         except sqlite3.IntegrityError:
             raise UsageError("this token is known already") from None
         return secret
+
+    def is_first_start(self) -> bool:
+        """Whether no server has started on this folder before; false from the second call on."""
+        first = self._run("PRAGMA user_version")[0][0] == 0
+        self._run("PRAGMA user_version = 1")
+        return bool(first)
 
     def tokens(self) -> list[TokenRow]:
         """All tokens, oldest first."""
@@ -126,7 +136,9 @@ class Credentials:
 
     def create_login_code(self) -> str:
         """A code that opens one session, once, within `login_code_s`."""
-        return self._issue("login_code", self._settings.login_code_s, self._settings.login_codes_max)
+        return self._issue(
+            "login_code", self._settings.login_code_s, self._settings.login_codes_max
+        )
 
     def exchange(self, code: str) -> str | None:
         """The secret of a new session for a valid code, which is used up; None otherwise."""
@@ -173,6 +185,7 @@ def read_token_file(path: Path) -> str:
     Raises
     ------
     UsageError : the file cannot be read.
+
     """
     try:
         return path.read_text(encoding="utf-8").strip()

@@ -1,6 +1,7 @@
 """Who may do what: the one check in front of every read and write.
 
-Enters: a request. Leaves: an `Identity`. Fails: `Refusal` 401 without valid credentials, 403 with the wrong scope.
+Enters: a request. Leaves: an `Identity`. Fails: `Refusal` 401 without valid credentials, 403 with
+the wrong scope.
 """
 
 from starlette.requests import Request
@@ -15,12 +16,13 @@ SECRET_CHARS_MAX = 512
 def require(request: Request, scope: Scope) -> Identity:
     """The identity behind a request that may do `scope`.
 
-    Takes `Authorization: Bearer TOKEN` or `Token TOKEN`; without that header, for reading, the session cookie.
-    Writing with a cookie is refused, so no page elsewhere can make a browser write.
+    Takes `Authorization: Bearer TOKEN` or `Token TOKEN`; without that header, for reading, the
+    session cookie. Writing with a cookie is refused, so no page elsewhere can make a browser write.
 
     Raises
     ------
     Refusal : 401 or 403.
+
     """
     credentials: Credentials = request.app.state.credentials
     identity = _identify(request, credentials)

@@ -1,7 +1,8 @@
 """Login: a one-time code in a link becomes a session cookie.
 
-Enters: `GET /login?code=`. Leaves: 303 to `/` with the cookie. Fails: 401 for a code that is wrong, old or used,
-429 when attempts come faster than `login_burst_max` and `login_refill_s` allow.
+Enters: `GET /login?code=`. Leaves: 303 to `/` with the cookie. Fails: 401 for a code that is
+wrong, old or used, 429 when attempts come faster than `login_burst_max` and `login_refill_s`
+allow.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The body of a write, bounded on the wire and again when inflated.
 
-Enters: a request. Leaves: plain bytes. Fails: `Refusal` 413 beyond `body_bytes_max`, 400 for broken gzip, 415 for
-another encoding.
+Enters: a request. Leaves: plain bytes. Fails: `Refusal` 413 beyond `body_bytes_max`, 400 for
+broken gzip, 415 for another encoding.
 """
 
 import zlib
@@ -19,6 +19,7 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
     Raises
     ------
     Refusal : 400, 413 or 415; the rest of a body that is too large is not read.
+
     """
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip"):
@@ -46,6 +47,7 @@ def inflate(body: bytes, bytes_max: int) -> bytes:
     Raises
     ------
     Refusal : 400 for broken gzip, 413 for too much inside.
+
     """
     parts: list[bytes] = []
     room = bytes_max

@@ -1,22 +1,25 @@
 r"""Line protocol to columns.
 
-Enters: one body of InfluxDB line protocol (UTF-8 bytes). Leaves: `Columns`, one per measurement and set of
-tag keys, so that every row of one `Columns` has the same shape. Fails: `LineError` naming the first bad line.
+Enters: one body of InfluxDB line protocol (UTF-8 bytes). Leaves: `Columns`, one per measurement
+and set of tag keys, so that every row of one `Columns` has the same shape. Fails: `LineError`
+naming the first bad line.
 
     measurement[,tag=value...] field=value[,field=value...] [time]
 
 What the reference implementation (InfluxDB OSS 2) does and this does too:
 
-- a backslash escapes `,` and space in a measurement; `,`, `=` and space in tags and field keys; `"` and `\`
-  in quoted text; before anything else it is a plain backslash;
+- a backslash escapes `,` and space in a measurement; `,`, `=` and space in tags and field keys;
+  `"` and `\` in quoted text; before anything else it is a plain backslash;
 - quotes mean text only at the start of a field's value, where they may hold newlines;
-- `1i` integer, `1u` unsigned, `1` and `1e3` float, `t T true True TRUE f F false False FALSE` boolean;
-  NaN and infinity do not exist; integers outside 64 bits are refused;
+- `1i` integer, `1u` unsigned, `1` and `1e3` float, `t T true True TRUE f F false False FALSE`
+  boolean; NaN and infinity do not exist; integers outside 64 bits are refused;
 - blank lines and lines starting with `#` are skipped; CRLF ends a line as LF does;
-- a line without a time takes the server's; the last of two equal fields wins; equal tags are refused.
+- a line without a time takes the server's; the last of two equal fields wins; equal tags are
+  refused.
 
-Cost: about 8 us for one of our own window lines (263 B, 8 fields), all of it in one regular expression per field
-and one dictionary look-up per series. The number of columns is bounded by the size of the body.
+Cost: about 8 us for one of our own window lines (263 B, 8 fields), all of it in one regular
+expression per field and one dictionary look-up per series. The number of columns is bounded by the
+size of the body.
 """
 
 import re
@@ -44,15 +47,8 @@ Kind = Literal["float", "integer", "unsigned", "boolean", "string"]
 class FieldColumn:
     """One field in one type: `values[i]` belongs to row `rows[i]`; rows ascend and are unique."""
 
-    rows: list[int] = field(default_factory=list)
-    values: list[Value] = field(default_factory=list)
-
-    def put(self, row: int, value: Value) -> None:
-        if self.rows and self.rows[-1] == row:
-            self.values[-1] = value
-        else:
-            self.rows.append(row)
-            self.values.append(value)
+    rows: list[int]
+    values: list[Value]
 
 
 @dataclass(slots=True)
@@ -60,7 +56,7 @@ class Columns:
     """Rows of one measurement with one set of tag keys, in the order they were written.
 
     series : unique tag values, each a tuple parallel to `tag_keys` (which are sorted).
-    series_index, time_ns, offset : one entry per row; `offset` is where the line starts in the text.
+    series_index, time_ns, offset : one entry per row; `offset`: where the line starts in the text.
     fields : by (field key, kind).
     """
 
@@ -113,7 +109,7 @@ _UNESCAPE_TEXT = re.compile(r'\\(["\\])')
 _Series = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
-class _Reason(Exception):  # noqa: N818 - becomes a LineError where the line is known
+class _Reason(Exception):
     pass
 
 
@@ -122,14 +118,19 @@ def parse(body: bytes, *, precision: str = "ns", now_ns: int, line_bytes_max: in
 
     Parameters
     ----------
-    body : UTF-8 line protocol.
-    precision : unit of the written times, a key of `NS_PER_UNIT`.
-    now_ns : time of lines that carry none.
-    line_bytes_max : longest line accepted, in characters.
+    body : bytes
+        UTF-8 line protocol.
+    precision : str
+        Unit of the written times, a key of `NS_PER_UNIT`.
+    now_ns : int
+        Time of lines that carry none.
+    line_bytes_max : int
+        Longest line accepted, in characters.
 
     Raises
     ------
     LineError : the first line that cannot be read.
+
     """
     try:
         text = body.decode()
@@ -191,14 +192,16 @@ class _Reader:
         return self.places[head]
 
     def _fields(self, columns: Columns, row: int, position: int) -> int:
-        text, fields = self.text, columns.fields
+        text, fields, match_field = self.text, columns.fields, _FIELD.match
         while text.startswith(" ", position):
             position += 1
-        while True:
-            match = _FIELD.match(text, position)
+        separator = ","
+        while separator:
+            match = match_field(text, position)
             if match is None:
                 raise _Reason(_why_no_field(text, position))
             key, number, suffix, boolean, string, separator = match.groups()
+            position = match.end()
             kind: Kind = "float"
             value: Value
             if number is not None and not suffix:
@@ -211,11 +214,13 @@ class _Reader:
                 key = _UNESCAPE_KEY.sub(r"\1", key)
             column = fields.get((key, kind))
             if column is None:
-                column = fields[(key, kind)] = FieldColumn()
-            column.put(row, value)
-            position = match.end()
-            if separator != ",":
-                return position
+                fields[(key, kind)] = FieldColumn([row], [value])
+            elif column.rows[-1] == row:
+                column.values[-1] = value
+            else:
+                column.rows.append(row)
+                column.values.append(value)
+        return position
 
     def _time_ns(self, digits: str | None) -> int:
         if digits is None:
@@ -232,7 +237,7 @@ def _not_float(
         return _integer(number, suffix)
     if boolean is not None:
         return "boolean", boolean[0] in "tT"
-    assert string is not None  # noqa: S101 - the pattern has no other branch
+    assert string is not None
     return "string", _UNESCAPE_TEXT.sub(r"\1", string) if "\\" in string else string
 
 
@@ -285,7 +290,7 @@ def _why_no_field(text: str, position: int) -> str:
     key, equals, value = rest.partition("=")
     if not key:
         return "missing field key"
-    if not equals or not value:
+    if not equals or not value or value[0] in ", ":
         return "missing field value"
     if value[0] == '"':
         return "unbalanced quotes"

@@ -1,8 +1,9 @@
 """`POST /api/v2/write` as InfluxDB OSS 2 answers it, and `/ping`.
 
-Enters: line protocol. Leaves: 204 once every line is on disk. Fails: 400 when a line cannot be read (nothing is
-written), 401, 403, 404 for another organisation or bucket, 413, 422 when fields change their type (the other points
-are written, as InfluxDB does), 503 with Retry-After when too much waits for the disk.
+Enters: line protocol. Leaves: 204 once every line is on disk. Fails: 400 when a line cannot be
+read (nothing is written), 401, 403, 404 for another organisation or bucket, 413, 422 when fields
+change their type (the other points are written, as InfluxDB does), 503 with Retry-After when too
+much waits for the disk.
 """
 
 import asyncio
@@ -38,7 +39,9 @@ async def write(request: Request) -> Response:
     precision = request.query_params.get("precision") or "ns"
     if precision not in NS_PER_UNIT:
         raise Refusal(
-            400, "invalid", f"invalid precision {precision[:20]!r}; valid precision units are ns, us, ms, and s"
+            400,
+            "invalid",
+            f"invalid precision {precision[:20]!r}; valid precision units are ns, us, ms, and s",
         )
     outbox = _outbox(request)
     body = await read_body(request, settings.body_bytes_max)
@@ -78,10 +81,14 @@ def _outbox(request: Request) -> tuple[str, int, int] | None:
     try:
         outbox = str(UUID(uuid))
     except (ValueError, TypeError):
-        raise Refusal(400, "invalid", f"X-Andon-Outbox is {(uuid or '')[:60]!r}; it must be a uuid") from None
+        raise Refusal(
+            400, "invalid", f"X-Andon-Outbox is {(uuid or '')[:60]!r}; it must be a uuid"
+        ) from None
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= LINE_ID_MAX:
         raise Refusal(
-            400, "invalid", f"X-Andon-Lines is {(lines or '')[:60]!r}; it must be first-last, counted from 1"
+            400,
+            "invalid",
+            f"X-Andon-Lines is {(lines or '')[:60]!r}; it must be first-last, counted from 1",
         )
     return outbox, int(match[1]), int(match[2])
 

@@ -1,7 +1,8 @@
 """One line on the board: its machines, their signals, its anomalies.
 
-Enters: lines of line protocol, in order of commit. Leaves: whether they changed anything, and the line's part of
-the board. Nothing here fails. Memory per signal: `recent_windows_max` windows of about 230 B.
+Enters: lines of line protocol, in order of commit. Leaves: whether they changed anything, and the
+line's part of the board. Nothing here fails. Memory per signal: `recent_windows_max` windows of
+about 230 B.
 """
 
 from bisect import bisect_left
@@ -33,8 +34,8 @@ class Signal:
     def take_window(self, every: str, time_ns: int, new: Object, windows_max: int) -> bool:
         """Take one window; whether it is news.
 
-        Not news: a revision not higher than the known one, and windows coarser than those shown. The signal
-        shows its finest windows, until none of those arrived during a whole coarser one.
+        Not news: a revision not higher than the known one, and windows coarser than those shown.
+        The signal shows its finest windows, until none of those arrived during a whole coarser one.
         """
         if every != self.every and not self._switch(every, time_ns):
             return False
@@ -175,9 +176,7 @@ class Line:
             "anomalies": self._show_anomalies(),
         }
 
-    def _take_about(
-        self, one: Machine | Signal, time_ns: int, fields: dict[str, Any]
-    ) -> bool:
+    def _take_about(self, one: Machine | Signal, time_ns: int, fields: dict[str, Any]) -> bool:
         about = one.about | fields if time_ns == one.about_ns else fields
         if time_ns < one.about_ns:
             return False

@@ -1,10 +1,10 @@
 """The live endpoints: `GET /v1/board` and `GET /v1/stream`.
 
-Enters: requests that may read. Leaves: the board's bytes with an ETag, and server-sent events. Fails: `Refusal`
-400 for a bad `recent`, 401, 403, 503 when too many consumers read.
+Enters: requests that may read. Leaves: the board's bytes with an ETag, and server-sent events.
+Fails: `Refusal` 400 for a bad `recent`, 401, 403, 503 when too many consumers read.
 
-The board is a plain ASGI route over bytes that are ready: the framework's routing of parameters and models would
-cost far more than the answer.
+The board is a plain ASGI route over bytes that are ready: the framework's routing of parameters
+and models would cost far more than the answer.
 """
 
 from fastapi import APIRouter, Request
@@ -23,6 +23,7 @@ class Board:
     """`GET /v1/board?recent=N` as an ASGI application."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         request = Request(scope, receive)
         require(request, "read")
         body, etag = request.app.state.snapshot.tagged(_recent(request))

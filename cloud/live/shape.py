@@ -1,7 +1,7 @@
 """The objects of the board and the stream, built from lines; pure functions.
 
-Enters: tags and fields of lines (from a write, or read back from the store). Leaves: objects as the board's
-contract names them. Text that is not JSON where JSON is expected becomes null.
+Enters: tags and fields of lines (from a write, or read back from the store). Leaves: objects as
+the board's contract names them. Text that is not JSON where JSON is expected becomes null.
 """
 
 import json
@@ -51,7 +51,8 @@ def anomaly(tags: Mapping[str, Any], time_ns: int, fields: Mapping[str, Any]) ->
     """One anomaly as the board shows it."""
     severity = fields.get("severity")
     return {
-        "id": fields.get("id") or f"{tags['machine']}/{tags['signal']}/{tags['detector']}/{time_ns}",
+        "id": fields.get("id")
+        or f"{tags['machine']}/{tags['signal']}/{tags['detector']}/{time_ns}",
         "machine": tags["machine"],
         "signal": tags["signal"],
         "detector": tags["detector"],

@@ -1,11 +1,13 @@
 """The board: every line of every plant, in memory, and its bytes ready to send.
 
-Enters: committed lines (`apply`, from the store's thread) and, at a start, what the store holds (`rebuild`).
-Leaves: the board as JSON bytes (`board`, from any thread) and messages for the stream. Nothing here fails; beyond
-`signals_max` signals new ones are kept in the store but not shown.
+Enters: committed lines (`apply`, from the store's thread) and, at a start, what the store holds
+(`rebuild`). Leaves: the board as JSON bytes (`board`, from any thread) and messages for the
+stream. Nothing here fails; beyond `signals_max` signals new ones are kept in the store but not
+shown.
 
-Bytes are kept per line until the line or one of its states changes, and for the whole board until the second
-changes, so reading an unchanged board costs nothing. The lock is held for `SLICE_ROWS` lines at a time.
+Bytes are kept per line until the line or one of its states changes, and for the whole board until
+the second changes, so reading an unchanged board costs nothing. The lock is held for `SLICE_ROWS`
+lines at a time.
 """
 
 import hashlib
@@ -45,7 +47,7 @@ class Event:
     """One change, as the stream tells it: windows are collected into one message."""
 
     name: str
-    data: Object | list[Object]
+    data: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,7 @@ class _Bytes:
 class Snapshot:
     """What is known now; see the module for who may call what."""
 
-    def __init__(
-        self, settings: Settings, *, now_ns: Callable[[], int] = time.time_ns
-    ) -> None:
+    def __init__(self, settings: Settings, *, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._settings = settings
         self._now_ns = now_ns
         self._lock = threading.Lock()
@@ -152,7 +152,11 @@ class Snapshot:
             return Event("board", {}) if news else None
         if row.measurement == "anomaly":
             anomaly = line.take_anomaly(row.tags, row.time_ns, row.fields)
-            return Event("anomaly", {"path": path_object(path), "anomaly": anomaly}) if anomaly else None
+            return (
+                Event("anomaly", {"path": path_object(path), "anomaly": anomaly})
+                if anomaly
+                else None
+            )
         return self._take_of_signal(line, name, row)
 
     def _take_of_signal(self, line: Line, machine_name: str, row: LiveRow) -> Event | None:
@@ -165,7 +169,11 @@ class Snapshot:
             every = row.tags["every"]
             window = line.take_window(signal, every, row.time_ns, row.fields)
             if window is not None:
-                return Event("board", {}) if is_new else Event("window", {**where, "every": every, "window": window})
+                return (
+                    Event("board", {})
+                    if is_new
+                    else Event("window", {**where, "every": every, "window": window})
+                )
         elif row.measurement == "sample" and "text" in row.fields:
             text = line.take_text(signal, row.time_ns, str(row.fields["text"]))
             if text is not None:

@@ -1,12 +1,13 @@
 """Server-sent events: what changed on the board, as it changes.
 
-Enters: events of committed writes (`publish`, in the event loop). Leaves: `text/event-stream` to each consumer.
-Fails: `Refusal` 503 beyond `consumers_max`.
+Enters: events of committed writes (`publish`, in the event loop). Leaves: `text/event-stream` to
+each consumer. Fails: `Refusal` 503 beyond `consumers_max`.
 
-Every message has a rising id, `<start>-<number>`, where `start` marks this run of the server. The newest
-`ring_messages_max` messages (`ring_bytes_max` bytes) are kept: a consumer that comes back with `Last-Event-ID`
-gets those it missed, or `event: missed` when they are gone. The same is told to a consumer that reads so slowly that
-`consumer_messages_max` messages wait for it; its queue starts afresh. After `missed`, read `/v1/board` again.
+Every message has a rising id, `<start>-<number>`, where `start` marks this run of the server. The
+newest `ring_messages_max` messages (`ring_bytes_max` bytes) are kept: a consumer that comes back
+with `Last-Event-ID` gets those it missed, or `event: missed` when they are gone. The same is told
+to a consumer that reads so slowly that `consumer_messages_max` messages wait for it; its queue
+starts afresh. After `missed`, read `/v1/board` again.
 """
 
 import asyncio
@@ -97,6 +98,7 @@ class Hub:
         Raises
         ------
         Refusal : 503, `consumers_max` are reading already or the server is stopping.
+
         """
         if self._closed or len(self._consumers) >= self.settings.consumers_max:
             raise Refusal(503, "unavailable", "no more stream consumers now", {"Retry-After": "5"})
@@ -125,7 +127,9 @@ class Hub:
         self._ring.append((self._last, message))
         self._ring_bytes += len(message)
         limits = self.settings
-        while len(self._ring) > limits.ring_messages_max or self._ring_bytes > limits.ring_bytes_max:
+        while (
+            len(self._ring) > limits.ring_messages_max or self._ring_bytes > limits.ring_bytes_max
+        ):
             self._ring_bytes -= len(self._ring.popleft()[1])
 
     def _since(self, last_event_id: str | None) -> list[bytes]:

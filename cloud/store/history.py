@@ -1,8 +1,9 @@
 """Reading what is kept: `/v1/anomalies`, `/v1/windows`, `/v1/samples`, `/v1/gateways`.
 
-Enters: filters, half-open `[from, to)` ranges in RFC 3339, opaque cursors. Leaves: pages of at most `limit` rows;
-anomalies as objects (newest first), windows and samples as columns (oldest first), with `next` for the next page.
-Fails: `Refusal` 400 for a parameter that is unknown or has no valid value, 401, 403.
+Enters: filters, half-open `[from, to)` ranges in RFC 3339, opaque cursors. Leaves: pages of at
+most `limit` rows; anomalies as objects (newest first), windows and samples as columns (oldest
+first), with `next` for the next page. Fails: `Refusal` 400 for a parameter that is unknown or has
+no valid value, 401, 403.
 """
 
 import asyncio
@@ -60,9 +61,7 @@ async def anomalies(request: Request, ask: Annotated[AnomalyFilters, Query()]) -
     """Anomalies by their start, newest first."""
     still_open = None if ask.open is None else ask.open == "true"
     rows, following = await _page(request, "anomalies", ask, open=still_open)
-    shown = [
-        {**path_object(path_of(row)), **anomaly(row, row["time_ns"], row)} for row in rows
-    ]
+    shown = [{**path_object(path_of(row)), **anomaly(row, row["time_ns"], row)} for row in rows]
     return {"anomalies": shown, "next": following}
 
 
@@ -99,7 +98,14 @@ async def gateways(request: Request) -> dict[str, Any]:
     ]
     silent = set(lines) - {row["gateway"]["gateway"] for row in rows if row["gateway"]}
     rows += [
-        {"outbox": None, "received": [], "holes": [], "holes_forgotten": 0, "repeats": 0, "gateway": lines[name]}
+        {
+            "outbox": None,
+            "received": [],
+            "holes": [],
+            "holes_forgotten": 0,
+            "repeats": 0,
+            "gateway": lines[name],
+        }
         for name in sorted(silent)
     ]
     return {"gateways": rows}
@@ -143,6 +149,7 @@ def time_ns(name: str, text: str | None) -> int | None:
     Raises
     ------
     Refusal : 400, naming the parameter.
+
     """
     if text is None:
         return None
@@ -154,7 +161,9 @@ def time_ns(name: str, text: str | None) -> int | None:
         seconds = round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
     except (ValueError, OverflowError):
         raise Refusal(
-            400, "invalid", f"{name} is {text[:60]!r}; it must be RFC 3339 with a zone, such as 2026-01-31T08:00:00Z"
+            400,
+            "invalid",
+            f"{name} is {text[:60]!r}; it must be RFC 3339 with a zone: 2026-01-31T08:00:00Z",
         ) from None
     value = seconds * 10**9 + int((match[2] or "").ljust(9, "0"))
     return max(_TIME_NS_RANGE[0], min(_TIME_NS_RANGE[1], value))

@@ -1,7 +1,8 @@
 """Which lines of an outbox have been received: a set of closed intervals of line ids.
 
-Enters: the ids `first`-`last` of each write. Leaves: intervals, sorted, disjoint and never touching, so that every
-gap between two of them is a hole that can be named. Pure functions; nothing here fails.
+Enters: the ids `first`-`last` of each write. Leaves: intervals, sorted, disjoint and never
+touching, so that every gap between two of them is a hole that can be named. Pure functions;
+nothing here fails.
 """
 
 from bisect import bisect_left, bisect_right
@@ -31,7 +32,9 @@ class Received:
         ends = [0] + [last for _, last in self.received]
         starts = [first for first, _ in self.received]
         return [
-            (end + 1, start - 1) for end, start in zip(ends, starts, strict=False) if end + 1 < start
+            (end + 1, start - 1)
+            for end, start in zip(ends, starts, strict=False)
+            if end + 1 < start
         ]
 
     def of(self, gateway: str) -> "Received":

@@ -1,7 +1,7 @@
 """SQL by name.
 
-Enters: a `.sql` file of this folder whose blocks start with `-- name: <name>`. Leaves: the text of each block.
-Fails: `KeyError` for a name that is not there, which is a programmer's mistake.
+Enters: a `.sql` file of this folder whose blocks start with `-- name: <name>`. Leaves: the text of
+each block. Fails: `KeyError` for a name that is not there, which is a programmer's mistake.
 """
 
 import re

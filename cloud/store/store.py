@@ -1,13 +1,14 @@
 """The database and its one owner.
 
-Enters: parsed writes. Leaves: `Committed`, after the transaction is on disk; rows, to readers. Fails:
-`DataFolderError` when the folder cannot be used, `QueueFullError` when too much waits, `StoreError` when the
-database refuses a commit.
+Enters: parsed writes. Leaves: `Committed`, after the transaction is on disk; rows, to readers.
+Fails: `DataFolderError` when the folder cannot be used, `QueueFullError` when too much waits,
+`StoreError` when the database refuses a commit.
 
-One thread owns all writing. It takes every write that waits (group commit), appends their columns in one
-transaction together with the received intervals of their outboxes, and hands the group to `on_commit` once DuckDB
-has synced its log. A group that fails is tried again one write at a time, so that one bad write spoils no other.
-Readers use cursors of the same database in threads of their own; they never wait for writers.
+One thread owns all writing. It takes every write that waits (group commit), appends their columns
+in one transaction together with the received intervals of their outboxes, and hands the group to
+`on_commit` once DuckDB has synced its log. A group that fails is tried again one write at a time,
+so that one bad write spoils no other. Readers use cursors of the same database in threads of their
+own; they never wait for writers.
 """
 
 import json
@@ -72,6 +73,7 @@ class Store:
     ----------
     settings : the data folder and the limits.
     on_commit : called in the owner's thread, in order of commits.
+
     """
 
     def __init__(
@@ -106,7 +108,8 @@ class Store:
 
         Raises
         ------
-        QueueFullError : `queue_writes_max` or `queue_bytes_max` is reached, or the store is closing.
+        QueueFullError : `queue_writes_max` or `queue_bytes_max` is reached, or it is closing.
+
         """
         with self._wake:
             waiting_bytes = self._waiting_bytes + write.size_bytes
@@ -146,9 +149,7 @@ class Store:
 
     def _load_outboxes(self) -> dict[str, Received]:
         return {
-            outbox: Received(
-                tuple((first, last) for first, last in json.loads(received)), *rest
-            )
+            outbox: Received(tuple((first, last) for first, last in json.loads(received)), *rest)
             for outbox, received, *rest in self._connection.execute(query("outboxes")).fetchall()
         }
 
@@ -174,10 +175,10 @@ class Store:
             committed = _Transaction(self._connection, self._settings, self._tables).run(
                 group, self._arrival, self._kinds, self.outboxes
             )
-        except (duckdb.Error, pa.ArrowException) as error:
+        except Exception:  # the owner must outlive whatever a write can do to it
             if len(group) > 1:
                 return [done for write in group for done in self._commit([write])]
-            log.error("a write of %d lines was not kept: %s", group[0].parsed.lines, error)
+            log.exception("a write of %d lines was not kept", group[0].parsed.lines)
             self.healthy = False
             return [Committed(group[0], error=StoreError("the database refused the write"))]
         self.healthy = True
@@ -232,9 +233,7 @@ class _Transaction:
             raise
         return self
 
-    def _receive(
-        self, write: Write, result: Sorted, outboxes: dict[str, Received]
-    ) -> Committed:
+    def _receive(self, write: Write, result: Sorted, outboxes: dict[str, Received]) -> Committed:
         done = Committed(write, result.conflicts, result.dropped, result.live)
         if write.outbox is None:
             return done

@@ -1,11 +1,12 @@
 """Columns as parsed, sorted into the tables of the database.
 
-Enters: `Columns` of a write and the shapes of the tables (read from the database itself). Leaves: Arrow tables to
-append, the rows the live board wants, and conflicts. Nothing here fails: a point whose field has another type than
-the table, or than it had when the field was first seen, is left out and named, as InfluxDB does.
+Enters: `Columns` of a write and the shapes of the tables (read from the database itself). Leaves:
+Arrow tables to append, the rows the live board wants, and conflicts. Nothing here fails: a point
+whose field has another type than the table, or than it had when the field was first seen, is left
+out and named, as InfluxDB does.
 
-A line belongs to a typed table when its tags are exactly the table's; all others, and fields a table does not
-have, go to `other`, so nothing that was written is lost.
+A line belongs to a typed table when its tags are exactly the table's; all others, and fields a
+table does not have, go to `other`, so nothing that was written is lost.
 """
 
 import json
@@ -38,7 +39,7 @@ FieldKinds = dict[tuple[str, str], Kind]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The shape of one typed table: required tags, tags with a default, and fields with their kind."""
+    """The shape of one typed table: all its tags, those with a default, fields with their kind."""
 
     name: str
     tags: frozenset[str]
@@ -77,12 +78,13 @@ class Sorted:
     live: list[LiveRow] = field(default_factory=list)
 
     def append(self, name: str, table: pa.Table) -> None:
+        """Add rows for the table `name`."""
         if table.num_rows:
             self.tables.setdefault(name, []).append(table)
 
 
 def shapes(columns: Iterable[tuple[str, str, str, bool, str | None]]) -> dict[str, Table]:
-    """Table shapes from the rows of the query `columns`; `other` and bookkeeping tables are not among them."""
+    """Shapes of the typed tables, from the rows of the query `columns`."""
     tables: dict[str, Table] = {}
     for name, column, data_type, nullable, default in columns:
         table = tables.setdefault(name, Table(name, frozenset(), {}, {}))
@@ -92,7 +94,11 @@ def shapes(columns: Iterable[tuple[str, str, str, bool, str | None]]) -> dict[st
             tables[name] = Table(name, table.tags | {column}, table.defaults, table.fields)
             if default is not None:
                 table.defaults[column] = default.strip("'")
-    return {name: table for name, table in tables.items() if "machine" in table.tags or name == "gateway"}
+    return {
+        name: table
+        for name, table in tables.items()
+        if "machine" in table.tags or name == "gateway"
+    }
 
 
 def assort(
@@ -116,7 +122,7 @@ def _sort_columns(
     known = table.fields if table is not None else {}
     if table is not None:
         typed = _typed(columns, table)
-        keep = [row for row in range(len(columns)) if row not in bad]
+        keep = pa.array((row for row in range(len(columns)) if row not in bad), pa.int64())
         result.append(table.name, typed.take(keep) if bad else typed)
         if table.name in LIVE_MEASUREMENTS:
             result.live += [
@@ -144,11 +150,11 @@ def _conflicts(
         if expected == kind:
             continue
         reason = (
-            f'field type conflict: input field "{key}" on measurement "{measurement}" is type {kind},'
-            f" already exists as type {expected}"
+            f'field type conflict: input field "{key}" on measurement "{measurement}" is type'
+            f" {kind}, already exists as type {expected}"
             if expected is not None
-            else f'max fields exceeded: "{key}" on measurement "{measurement}" would be one more than'
-            f" {fields_max}"
+            else f'max fields exceeded: "{key}" on measurement "{measurement}" would be more than'
+            f" {fields_max} fields"
         )
         bad.update(dict.fromkeys(column.rows, reason))
     return bad
@@ -164,7 +170,7 @@ def _report(parsed: Parsed, columns: Columns, bad: dict[int, str], result: Sorte
 
 
 def _typed(columns: Columns, table: Table) -> pa.Table:
-    names = {key: values for key, values in _tag_columns(columns)}
+    names = dict(_tag_columns(columns))
     count = len(columns)
     arrays = {**names, "time_ns": pa.array(columns.time_ns, pa.int64())}
     for tag, default in table.defaults.items():

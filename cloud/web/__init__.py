@@ -1,7 +1,7 @@
 """The page people look at: server-rendered from the board snapshot, then kept live by the stream.
 
-Enters: `GET /` of a signed-in browser. Leaves: one HTML page in the reader's language, whole at first
-paint, and static files under `/static`. Nothing on it asks any other machine (see `CONTENT_POLICY`).
+Enters: `GET /` of a signed-in browser. Leaves: one HTML page in the reader's language, whole at
+first paint, and static files under `/static`. It asks no other machine (see `CONTENT_POLICY`).
 Can fail: 401 with a page that says how to get in.
 """
 
@@ -84,7 +84,7 @@ def mount_static(app: FastAPI) -> None:
 
 
 def _checked_each_time(files: ASGIApp) -> ASGIApp:
-    """Make browsers ask for changes (a 304 by ETag), so that an upgraded board is never half old."""
+    """Make browsers ask for changes (304 by ETag): an upgraded board is never half old."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         async def stamped(message: Message) -> None:

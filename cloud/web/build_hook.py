@@ -1,12 +1,12 @@
 """Hatchling build hook: takes the page's chart library from npm by lockfile.
 
-Enters: `package.json`, `package-lock.json` and `.npmrc` beside this file. Leaves: the files of `ASSETS`
-and a `VERSION` stamp in `static/vendor/`, which git ignores and the wheel carries, so an installed
-board asks nobody for anything. Does nothing where the stamp already equals the lock: a second build, or
-one from the source distribution, needs no registry.
+Enters: `package.json`, `package-lock.json` and `.npmrc` beside this file. Leaves: the files of
+`ASSETS` and a `VERSION` stamp in `static/vendor/`, which git ignores and the wheel carries, so an
+installed board asks nobody for anything. Does nothing where the stamp already equals the lock: a
+second build, or one from the source distribution, needs no registry.
 
-Can fail: `VendorError` when npm cannot be started, cannot reach its registry, or gets other bytes than
-the lock promises.
+Can fail: `VendorError` when npm cannot be started, cannot reach its registry, or gets other bytes
+than the lock promises.
 """
 
 import json
@@ -34,7 +34,7 @@ class VendorError(Exception):
     """The chart library could not be fetched; the message says why and what to do."""
 
 
-class VendorHook(BuildHookInterface):  # type: ignore[misc]  # hatchling publishes no types for it
+class VendorHook(BuildHookInterface[Any]):
     """Fetches before every wheel, editable install and source distribution."""
 
     PLUGIN_NAME = "custom"
@@ -48,8 +48,7 @@ class VendorHook(BuildHookInterface):  # type: ignore[misc]  # hatchling publish
 def vendor(web: Path) -> bool:
     """Bring `web/static/vendor` to what `web/package-lock.json` says; False if it already was.
 
-    Raises:
-        VendorError: npm did not deliver.
+    Raises `VendorError` when npm did not deliver.
     """
     target = web / "static" / "vendor"
     wanted = _locked(web / "package-lock.json")

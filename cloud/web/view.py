@@ -1,60 +1,25 @@
-"""From the board snapshot to what the page prints: every text decided, nothing left to the template.
+"""From the board snapshot to what the page prints: every text decided here.
 
 Enters: the object of `GET /v1/board?recent=60` (times in ns, values in each signal's unit) and a
-catalogue of words. Leaves: frozen views. A value is shown only from the newest window and only where that
-window has one; otherwise its place says why there is none.
-
-The browser repeats `_reading` for each window that the stream brings (`static/signals.js`).
+catalogue of words. Leaves: frozen views, most urgent first.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from cloud.web.words import (
-    Words,
-    clock,
-    decimals_for,
-    duration,
-    every_seconds,
-    every_text,
-    number,
-    unit_text,
-)
+from cloud.web.readings import Json, SignalView, magnitudes, signal_view
+from cloud.web.words import Words, clock, decimals_for, duration, number, unit_text
 
-Json = dict[str, Any]
-
-STALE_AFTER_S = 5.0  # on top of `every`: the age at which a tile greys out
-GOOD_ENOUGH = 0.95  # a smaller share of Good time is printed beside the value
 ENDED_MAX = 8
+OF_MACHINE = "_machine"  # the signal of an anomaly that several signals show
+MESSAGE_LANGUAGE = "en"  # agents write in English; others get the figures in their language too
 SILENT_GATEWAY_S = 10.0
-NO_WINDOW = "-1"  # `data-end-ns` of a signal without any window
+_NORMAL = (
+    ("normal", {"low", "high"}),
+    ("normal_above", {"low"}),
+    ("normal_below", {"high"}),
+    ("expected", {"expected"}),
+)
 _URGENCY = {"alarm": 0, "warning": 1, "no_data": 2, "running": 3}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One signal's texts. `lacking` says that `value` is a reason, not a number."""
-
-    value: str
-    note: str = ""
-    lacking: bool = False
-
-
-@dataclass(frozen=True)
-class SignalView:
-    """One row of a tile. `form` is chart, counter, state or text; `end_ns` closes its newest window."""
-
-    key: str
-    signal: str
-    title: str
-    form: str
-    unit: str
-    every_s: float
-    end_ns: str
-    reading: Reading
-    age: str
-    abnormal: str
 
 
 @dataclass(frozen=True)
@@ -176,7 +141,7 @@ def _machine(
         machine["model"] or "",
         machine["state"],
         tuple(
-            _signal(signal, key, worst.get(signal["signal"], ""), now_ns, words)
+            signal_view(signal, key, worst.get(signal["signal"], ""), now_ns, words)
             for signal in machine["signals"]
             if signal is not unit
         ),
@@ -188,94 +153,7 @@ def _machine(
 
 def _is_unit(signal: Json) -> bool:
     """Whether this signal names the unit in the machine, which the tile's head shows."""
-    return signal["signal"] == "unit" and signal["kind"] == "text"
-
-
-def _signal(
-    signal: Json, machine_key: str, abnormal: str, now_ns: int, words: Words
-) -> SignalView:
-    every_s = every_seconds(signal["every"])
-    newest = signal["text"] if signal["kind"] == "text" else signal["window"]
-    end_ns = newest["time_ns"] + int(every_s * 1e9) if newest else None
-    age_s = (now_ns - end_ns) / 1e9 if end_ns else 0.0
-    stale = signal["kind"] != "text" and age_s > every_s + STALE_AFTER_S
-    return SignalView(
-        f"{machine_key}/{signal['signal']}",
-        signal["signal"].replace("_", " "),
-        signal["description"] or signal["signal"],
-        _form(signal),
-        unit_text(signal["unit"]),
-        every_s,
-        str(end_ns) if end_ns else NO_WINDOW,
-        _reading(signal, words),
-        words["ago"].format(duration=duration(age_s, words)) if stale else "",
-        abnormal,
-    )
-
-
-def _form(signal: Json) -> str:
-    if signal["kind"] == "discrete":
-        return "packml" if signal["signal"] == "state" else "discrete"
-    return signal["kind"] if signal["kind"] in ("counter", "text") else "chart"
-
-
-def _reading(signal: Json, words: Words) -> Reading:
-    """What a signal's newest window (or text) says."""
-    form = _form(signal)
-    if form == "text":
-        newest = signal["text"]
-        return Reading(newest["text"]) if newest else Reading(words["empty"], lacking=True)
-    window = signal["window"]
-    value = window and window["mean" if form == "chart" else "last"]
-    if value is None:
-        bad = window is not None and window["n"] > 0
-        return Reading(words["bad" if bad else "empty"], lacking=True)
-    if form == "chart":
-        decimals = decimals_for(_reference(signal))
-        return Reading(number(value, decimals), _band(window, decimals, words))
-    if form == "counter":
-        return Reading(number(value, _counted(value)), _increase(signal, words))
-    plain = number(value, _counted(value))
-    if form == "packml" and (name := words["packml"].get(plain)):
-        return Reading(name, plain)
-    return Reading(plain)
-
-
-def _reference(signal: Json) -> float:
-    """The largest magnitude on the signal's chart: it decides the digits of all its numbers."""
-    window = signal["window"]
-    rows = [*signal["recent"], (0, window["mean"], window["min"], window["max"], 1.0)]
-    return max(_magnitudes(figure for row in rows for figure in row[1:4]), default=0.0)
-
-
-def _magnitudes(figures: Iterable[float | None]) -> list[float]:
-    return [abs(figure) for figure in figures if figure is not None]
-
-
-def _band(window: Json, decimals: int, words: Words) -> str:
-    low, high, good = window["min"], window["max"], window["good"]
-    texts = []
-    if low is not None and high is not None:
-        texts.append(words["band"].format(low=number(low, decimals), high=number(high, decimals)))
-    if good < GOOD_ENOUGH:
-        texts.append(words["good"].format(percent=int(good * 100)))
-    return "\n".join(texts)
-
-
-def _increase(signal: Json, words: Words) -> str:
-    increase = signal["window"]["increase"]
-    if increase is None:
-        return ""
-    whole = float(increase).is_integer()
-    text = number(increase, 0 if whole else decimals_for(increase))
-    return str(
-        words["increase"].format(increase=f"+{text}", every=every_text(signal["every"], words))
-    )
-
-
-def _counted(value: float) -> int:
-    """Decimals of a counter: none while it counts whole things."""
-    return 0 if float(value).is_integer() else 2
+    return (signal["signal"], signal["kind"]) == ("unit", "text")
 
 
 def _anomalies(line: Json, now_ns: int, words: Words) -> list[AnomalyView]:
@@ -284,7 +162,8 @@ def _anomalies(line: Json, now_ns: int, words: Words) -> list[AnomalyView]:
         for machine in line["machines"]
         for signal in machine["signals"]
     }
-    return [_anomaly(one, units, _line_key(line["path"]), now_ns, words) for one in line["anomalies"]]
+    key = _line_key(line["path"])
+    return [_anomaly(one, units, key, now_ns, words) for one in line["anomalies"]]
 
 
 def _anomaly(
@@ -295,9 +174,9 @@ def _anomaly(
         one["id"],
         f"{line_key}/{one['machine']}",
         one["machine"],
-        one["signal"],
+        "" if one["signal"] == OF_MACHINE else one["signal"],
         one["severity"],
-        one["message"],
+        one["message"].removeprefix(f"{one['machine']} / {one['signal']}: "),
         _facts(one, units.get((one["machine"], one["signal"]), ""), words),
         one["start_ns"],
         clock(one["start_ns"]),
@@ -307,19 +186,28 @@ def _anomaly(
 
 
 def _facts(one: Json, unit: str, words: Words) -> str:
-    """The figures of an anomaly in the reader's language: value, what is normal, score."""
-    low, high = one["low"], one["high"]
+    """What an anomaly's message tells in English, as figures in the reader's language."""
+    if words["html_lang"] == MESSAGE_LANGUAGE:
+        return ""
     figures = {name: one[name] for name in ("value", "expected", "low", "high")}
-    decimals = decimals_for(max(_magnitudes(figures.values()), default=0.0))
+    decimals = decimals_for(max(magnitudes(figures.values()), default=0.0))
     text = {name: number(it, decimals) for name, it in figures.items() if it is not None}
-    facts = [f"{text['value']} {unit}".strip()] if "value" in text else []
-    if low is not None and high is not None:
-        facts.append(words["normal"].format(**text))
-    elif low is not None or high is not None:
-        facts.append(words["normal_above" if high is None else "normal_below"].format(**text))
-    elif "expected" in text:
-        facts.append(words["expected"].format(**text))
-    return " · ".join([*facts, words["score"].format(score=number(one["score"], 2))])
+    facts = [words["detectors"].get(one["detector"], one["detector"])]
+    if "value" in text:
+        facts.append(f"{text['value']} {unit}".strip())
+    if normal := _normal(text, words):
+        facts.append(normal)
+    if one["score"] is not None:
+        facts.append(words["score"].format(score=number(one["score"], 2)))
+    return " · ".join(facts)
+
+
+def _normal(text: dict[str, str], words: Words) -> str:
+    """What would be normal, as far as the detector said it."""
+    for name, needed in _NORMAL:
+        if needed <= text.keys():
+            return str(words[name].format(**text))
+    return ""
 
 
 def _gateway(gateway: Json, now_ns: int, words: Words) -> GatewayView:

@@ -1,8 +1,8 @@
 """What the page says: one catalogue a language, and how numbers, durations and times are written.
 
 Enters: numbers in a signal's unit, nanoseconds, the request's language wishes. Leaves: text. The
-catalogues lie under `static/strings/` because the browser reads the same files; `static/words.js` writes
-numbers and durations by the same rules, and one table of cases tests both.
+catalogues lie under `static/strings/` because the browser reads the same files; `static/words.js`
+writes numbers and durations by the same rules, and one table of cases tests both.
 """
 
 import json
@@ -49,7 +49,7 @@ def _by_quality(accept: str) -> list[str]:
 
 
 def decimals_for(reference: float) -> int:
-    """Decimals that give three significant digits (four from 100 up, two below 0.1) at this magnitude.
+    """Decimals for three significant digits (four from 100 up, two below 0.1) at this magnitude.
 
     One reference for a signal's whole chart keeps its digits from dancing as the value moves.
     """
@@ -81,21 +81,8 @@ def duration(seconds: float, words: Words) -> str:
     return " ".join(f"{count} {words['durations'][name]}" for count, name in shown)
 
 
-def every_text(every: str | None, words: Words) -> str:
-    """A window's length for people: `10s` becomes `10 s`."""
-    return duration(every_seconds(every), words)
-
-
-def every_seconds(every: str | None) -> float:
-    """The `every` tag in seconds; 10 (the design's default) where there is none or it is odd."""
-    try:
-        return float((every or "").removesuffix("s"))
-    except ValueError:
-        return 10.0
-
-
 def clock(time_ns: int) -> tuple[str, str]:
-    """A time for a `<time>` element: RFC 3339, and `14:02:11 UTC` until the browser localises it."""
+    """A time as RFC 3339, and as `14:02:11 UTC` until the browser puts its own zone."""
     moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
     return moment.isoformat(timespec="milliseconds"), f"{moment:%H:%M:%S} UTC"
 

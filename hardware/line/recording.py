@@ -63,6 +63,8 @@ def read(
             first = file.readline()
             found = delimiter or max(DELIMITERS, key=first.count)
             header = next(csv.reader([first], delimiter=found), [])
+            if not header:
+                raise _error(path, "has no header line")
             time_at = _place(path, header, time_column) if time_column else 0
             file.seek(0)
             if columns is None:

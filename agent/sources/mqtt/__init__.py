@@ -151,7 +151,8 @@ class MqttSource:
         )
         client.connect_timeout = config.connect_timeout_s
         if config.user is not None:
-            client.username_pw_set(config.user, config.password)
+            secret = config.password
+            client.username_pw_set(config.user, secret.get_secret_value() if secret else None)
         client.on_message = self._on_message
         client.on_connect = self._on_connect(answered)
         client.on_subscribe = self._on_subscribe(answered)

@@ -84,7 +84,7 @@ class OpcuaSource:
         client.connection_lost_callback = self._on_lost
         if config.user is not None:
             client.set_user(config.user)
-            client.set_password(config.password or "")
+            client.set_password(config.password.get_secret_value() if config.password else "")
         try:
             async with asyncio.timeout(config.connect_timeout_s):
                 await client.connect()

@@ -24,12 +24,11 @@ export function collect() {
 }
 
 function rowOf(row) {
-  const reading = row.querySelector("[data-live]");
-  const [value, note, age] = ["value", "note", "age"].map((name) => reading.querySelector(`.${name}`));
-  const everyS = Number(reading.dataset.everyS);
+  const [value, note, age] = ["value", "note", "age"].map((name) => row.querySelector(`.${name}`));
+  const everyS = Number(row.dataset.everyS);
   const { form } = row.dataset;
   const chart = form === "chart" ? makeChart(row, everyS) : null;
-  return { row, reading, value, note, age, everyS, form, chart, recent: [], window: null, normal: {} };
+  return { row, value, note, age, everyS, form, chart, recent: [], window: null, normal: {} };
 }
 
 // The whole board again: charts, newest windows and what is normal.
@@ -80,7 +79,7 @@ export function takeText({ path, machine, signal, text }) {
 function show(it) {
   const said = readingOf(it);
   write(it, said);
-  it.reading.dataset.endNs = it.window.time_ns + it.everyS * 1e9;
+  it.row.dataset.endNs = it.window.time_ns + it.everyS * 1e9;
   it.chart?.show(it.recent, it.normal);
   if (it.chart && !said.lacking) describe(it, said);
 }
@@ -116,13 +115,13 @@ function increase({ increase: grown }, everyS) {
   return fill(words.increase, { increase: `+${text}`, every: duration(everyS) });
 }
 
-function write({ reading, value, note }, said) {
-  reading.toggleAttribute("data-lacking", Boolean(said.lacking));
+function write({ row, value, note }, said) {
+  row.toggleAttribute("data-lacking", Boolean(said.lacking));
   put(value, said.value);
   put(note, said.note ?? "");
 }
 
-function describe({ chart, row, recent, window }, { value }) {
+function describe({ row, recent, window }, { value }) {
   const figures = (index) => recent.map((it) => it[index]).filter((figure) => figure !== null);
   const decimals = decimalsFor(window.mean);
   row.querySelector(".chart").setAttribute("aria-label", fill(words.chart, {
@@ -142,11 +141,11 @@ function put(element, text) {
 export function age(nowMs, changed) {
   const newest = new Map();
   for (const it of signals.values()) {
-    const endMs = Number(it.reading.dataset.endNs) / 1e6;
+    const endMs = Number(it.row.dataset.endNs) / 1e6;
     if (it.form === "text" || endMs < 0) continue;
     const seconds = (nowMs - endMs) / 1e3;
     const stale = seconds > it.everyS + STALE_AFTER_S;
-    it.reading.toggleAttribute("data-stale", stale);
+    it.row.toggleAttribute("data-stale", stale);
     put(it.age, stale ? fill(words.ago, { duration: duration(seconds) }) : "");
     const { machine } = it.row.closest("[data-machine]").dataset;
     newest.set(machine, Math.min(seconds, newest.get(machine) ?? Infinity));

@@ -16,6 +16,9 @@ from asyncua import ua
 from asyncua.client.client import Client
 from paho.mqtt.client import Client as MqttClient
 from paho.mqtt.enums import CallbackAPIVersion
+from typer.testing import CliRunner
+
+from hardware.line.cli import app
 
 ROOT = Path(__file__).parents[3]
 DEADLINE_S = 20.0
@@ -75,17 +78,10 @@ def andon_line(*arguments: str) -> Iterator[LineProcess]:
 
 
 def refused(*arguments: str) -> tuple[int, str]:
-    """Exit code and stderr of an `andon-line` that should end by itself."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=DEADLINE_S,
-        check=False,
-    )
+    """Exit code and stderr of an `andon-line` that should end by itself, run in this process."""
+    done = CliRunner().invoke(app, arguments)
     assert done.stdout == ""
-    return done.returncode, done.stderr
+    return done.exit_code, done.stderr
 
 
 class Notifications:
@@ -113,7 +109,8 @@ async def subscribe(client: Client, *, each_write: bool = False) -> Notification
             nodes += await machine.get_children()
     trigger = ua.DataChangeTrigger.StatusValueTimestamp
     filter_ = ua.DataChangeFilter(Trigger=trigger) if each_write else None
-    await subscription.subscribe_data_change(nodes, monitoring_filter=filter_)  # type: ignore[arg-type]
+    # Its public way takes no filter.
+    await subscription._subscribe(nodes, mfilter=filter_)
     return received
 
 
@@ -126,10 +123,10 @@ def mqtt_messages(url: str) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     client.on_message = lambda c, u, message: messages.append(
         (message.topic.removeprefix("line-1/"), json.loads(message.payload))
     )
-    client.on_connect = lambda c, u, f, r, p: client.subscribe("line-1/#", qos=1)
     client.on_subscribe = lambda c, u, m, r, p: ready.set()
     host, _, port = url.removeprefix("mqtt://").partition(":")
     client.connect(host, int(port))
+    client.subscribe("line-1/#", qos=1)
     client.loop_start()
     try:
         assert ready.wait(DEADLINE_S)

@@ -3,7 +3,7 @@ import json
 import signal
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from asyncua import ua
 from asyncua.client.client import Client
 
 from hardware.line.broker import Broker, running_broker
-from hardware.line.faults import plan
+from hardware.line.faults import Value, plan
 from hardware.line.machines import Line
 from tests.hardware.line.process import andon_line, mqtt_messages, refused, subscribe, wait_for
 
@@ -89,7 +89,7 @@ def check_stamps(values: list[ua.DataValue], start_ns: int) -> None:
 def check_values(messages: list[tuple[str, dict[str, object]]]) -> None:
     """What arrived by MQTT is what the model makes of the seed, tick by tick."""
     model = Line(7, 17, plan(7, 0, 17))
-    expected = []
+    expected: list[tuple[str, Value]] = []
     while len(expected) < len(messages):
         readings, _ = model.step()
         expected += [
@@ -98,7 +98,7 @@ def check_values(messages: list[tuple[str, dict[str, object]]]) -> None:
     assert [(key, payload["v"]) for key, payload in messages] == expected[: len(messages)]
 
 
-async def until(condition, what: str) -> None:  # type: ignore[no-untyped-def]
+async def until(condition: Callable[[], bool], what: str) -> None:
     await asyncio.to_thread(wait_for, condition, what)
 
 

@@ -1,0 +1,158 @@
+"""The configuration that `andon init` writes.
+
+Lines that begin with `## ` explain; lines that begin with one `# ` are options to be uncommented,
+and load when they are. Addresses and names are what the person said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from agent.config.explain import toml
+
+
+def configuration(names: Mapping[str, str], sources: Mapping[str, list[str]], cloud: str) -> str:
+    """The text of a configuration file.
+
+    names : name of the gateway, and enterprise, site, area, line
+    sources : addresses to read, under `opcua` and `mqtt`
+    cloud : where it goes, or "" to leave that open
+    """
+    parts = [_gateway(names)]
+    parts += [_opcua(number, url) for number, url in enumerate(sources["opcua"], 1)]
+    parts += [_mqtt(number, url, names) for number, url in enumerate(sources["mqtt"], 1)]
+    parts.append(_cloud(cloud))
+    return "\n\n".join(parts)
+
+
+def _heading(title: str) -> str:
+    return f"## ---- {title} ".ljust(100, "-")
+
+
+def _gateway(names: Mapping[str, str]) -> str:
+    return f"""\
+## Andon on gateway {names["name"]}
+##
+## Lines with ## explain. Lines with one # are options that may be uncommented; those that name a
+## value the agent has anyway show that value. What is wrong here, `andon check` says before the
+## service does. More may stand in conf.d/*.toml beside this file.
+
+[gateway]
+name = {toml(names["name"])}
+
+## What was read waits in this folder until the cloud has it. It is made durable once in an
+## interval: at most that much is lost when the power fails.
+# data = "/var/lib/andon"
+# commit_interval_ms = 1000
+
+## Where the line is, in every record that is sent.
+[gateway.path]
+enterprise = {toml(names["enterprise"])}
+site = {toml(names["site"])}
+area = {toml(names["area"])}
+line = {toml(names["line"])}
+
+
+{_heading("The machines, in the order a unit passes them")}
+## Needed only for what the board shall show of them.
+
+# [[machines]]
+# name = "machine-1"
+# model = "Maker 200 t"
+# order_in_line = 1
+# ideal_cycle_s = 1.7
+"""
+
+
+def _opcua(number: int, endpoint: str) -> str:
+    return f"""\
+{_heading(f"OPC UA server {number}")}
+
+[[opcua]]
+name = "opcua-{number}"
+endpoint = {toml(endpoint)}
+
+## What people on the floor call the machine.
+machine = "machine-{number}"
+
+## A plain session, for a network of machines that you trust. Signed and encrypted sessions come
+## with a later version.
+security = "none"
+
+## Secrets never stand in this file: ${{NAME}} is taken from the environment, ${{credential:NAME}}
+## from systemd.
+# user = "${{OPCUA_USER}}"
+# password = "${{OPCUA_PASSWORD}}"
+
+## How often the server sends what has changed.
+# publishing_interval_ms = 250
+
+## One table for each signal. Every OPC UA server has this one: 0 is running.
+[[opcua.signals]]
+name = "server_state"
+node = "i=2259"
+kind = "discrete"
+
+# [[opcua.signals]]
+# name = "ram_force"
+# node = "ns=2;s=Press.Ram.Force"
+# unit = "kN"
+# limits = {{ high = 2400 }}
+# description = "Force of the ram over the stroke"
+"""
+
+
+def _mqtt(number: int, url: str, names: Mapping[str, str]) -> str:
+    root = re.sub(r"[/+#{}\s]+", "-", names["line"]).strip("-") or "floor"
+    topic = f"{root}/{{machine}}/{{signal}}"
+    return f"""\
+{_heading(f"MQTT broker {number}")}
+
+[[mqtt]]
+name = "mqtt-{number}"
+url = {toml(url)}
+
+## Secrets never stand in this file: ${{NAME}} is taken from the environment, ${{credential:NAME}}
+## from systemd.
+# user = "${{MQTT_USER}}"
+# password = "${{MQTT_PASSWORD}}"
+
+## {{machine}} and {{signal}} take a level of the topic as a name; + passes over a level.
+## The payload is an object such as {{"v": 20.5, "ts": 1769839200000}}; without `time` the time of
+## arrival is taken.
+[[mqtt.topics]]
+topic = {toml(topic)}
+payload = {{ json = {{ value = "v", time = "ts", time_unit = "ms" }} }}
+
+## What is known of single signals.
+# [[mqtt.signals]]
+# machine = "conveyor-01"
+# name = "speed"
+# unit = "m/s"
+# limits = {{ low = 0.2, high = 0.6 }}
+"""
+
+
+def _cloud(url: str) -> str:
+    sink = f"""\
+[[influxdb]]
+name = "cloud"
+url = {toml(url or "https://andon.example.com")}
+token = "${{ANDON_TOKEN}}"
+"""
+    if not url:
+        sink = re.sub(r"(?m)^", "# ", sink.rstrip()) + "\n"
+    return f"""\
+{_heading("Where it goes")}
+## The Andon cloud, or any server with the InfluxDB v2 write API. What it has not acknowledged waits
+## in the folder above.
+
+{sink}# org = "andon"
+# bucket = "andon"
+
+## A signal is learned for a while before anything about it can be an anomaly.
+# [detect]
+# enabled = true
+# warmup_s = 15
+"""

@@ -1,0 +1,75 @@
+"""`andon run`: the service."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from agent.cli.check import CONFIG_PATH
+from agent.cli.terminal import fail, say
+from agent.errors import AndonError, ExitCode
+
+LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+LOG_FORMAT_JOURNAL: Final = "%(levelname)-7s %(name)s: %(message)s"
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="The configuration.")] = CONFIG_PATH,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print what happens as JSON, one object a line.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
+) -> None:
+    """Read the machines, derive and forward, until SIGINT or SIGTERM; then drain and stop."""
+    configure_logging(verbose)
+    try:
+        from agent.config import load
+        from agent.service import Service
+
+        service = Service(load(config))
+    except AndonError as error:
+        fail(error)
+    try:
+        ledger = asyncio.run(_serve(service, json))
+    except AndonError as error:
+        fail(error)
+    if not ledger.balanced:
+        say("error: the ledger does not balance; `andon ledger` shows both sides")
+        raise typer.Exit(ExitCode.UNBALANCED)
+
+
+def configure_logging(verbose: bool) -> None:
+    """Our sentences go to stderr; the libraries' own are ours to tell."""
+    journal = "JOURNAL_STREAM" in os.environ
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format=LOG_FORMAT_JOURNAL if journal else LOG_FORMAT,
+    )
+    logging.getLogger("andon").setLevel(logging.DEBUG if verbose else logging.INFO)
+    for library in ("asyncua", "paho", "urllib3", "influxdb_client", "asyncio"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+async def _serve(service: Any, json: bool) -> Any:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    _event(json, "started", pid=os.getpid())
+    ledger = await service.run(stop)
+    _event(json, "stopped", **service.final(ledger))
+    return ledger
+
+
+def _event(json: bool, name: str, **values: Any) -> None:
+    if json:
+        print(json_module.dumps({"event": name, **values}), flush=True)  # noqa: T201 - is data

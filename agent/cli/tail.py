@@ -1,0 +1,95 @@
+"""`andon tail`: what the running service makes, as it makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from agent.cli.check import CONFIG_PATH
+from agent.cli.terminal import fail, print_data
+from agent.errors import AndonError, SourceUnreachable
+
+TYPES: Final = ("window", "sample", "anomaly")
+
+
+def tail(
+    config: Annotated[Path, typer.Argument(help="The gateway's configuration.")] = CONFIG_PATH,
+    machine: Annotated[str, typer.Option(help="Only this machine.")] = "",
+    signal: Annotated[str, typer.Option(help="Only this signal.")] = "",
+    only: Annotated[str, typer.Option(help="Only `window`, `sample` or `anomaly`.")] = "",
+    lines: Annotated[int, typer.Option("--lines", "-n", help="End after so many; 0 never.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+) -> None:
+    """Show windows, raw samples and anomalies as the running service makes them."""
+    if only and only not in TYPES:
+        raise typer.BadParameter(f"{only!r} is none of {', '.join(TYPES)}", param_hint="--only")
+    wanted = {"machine": machine, "signal": signal, "type": only}
+    try:
+        from agent.config import load
+
+        folder = Path(load(config).gateway.data)
+        asyncio.run(_tail(folder, {k: v for k, v in wanted.items() if v}, lines, json))
+    except AndonError as error:
+        fail(error)
+    except OSError as error:
+        fail(
+            SourceUnreachable(
+                f"no service answers at {folder}: {error.strerror or error}",
+                "start it with `andon run`, or check that you may read its data folder",
+            )
+        )
+    except KeyboardInterrupt:
+        return
+
+
+async def _tail(folder: Path, wanted: dict[str, str], lines: int, json: bool) -> None:
+    from agent.status import tail as events
+
+    shown = 0
+    async for event in events(folder):
+        missed = event["type"] == "missed"
+        if not missed and any(event.get(key) != value for key, value in wanted.items()):
+            continue
+        print_data(json_module.dumps(event, ensure_ascii=False) if json else tell(event))
+        shown += not missed
+        if lines and shown >= lines:
+            return
+
+
+def tell(event: dict[str, Any]) -> str:
+    """One event as a line for a person."""
+    if event["type"] == "missed":
+        return f"... {event['events']:,} more that this terminal was too slow for"
+    moment = datetime.fromtimestamp(event["time_ns"] / 1e9, UTC)
+    where = f"{moment:%H:%M:%S.%f}"[:-3] + f"  {event['machine']}/{event['signal']}"
+    return f"{where:<46}  {_WHAT[event['type']](event)}"
+
+
+def _window(event: dict[str, Any]) -> str:
+    shown = [f"{name} {event[name]:.6g}" for name in ("mean", "min", "max") if name in event]
+    if "increase" in event:
+        shown = [f"+{event['increase']:.6g}", f"last {event['last']:.6g}"]
+    unit = f" {event['unit']}" if event["unit"] else ""
+    text = ", ".join(shown) + unit if shown else "nothing"
+    return f"{event['every']:>3}  n {event['n']:<5} good {event['good']:>4.0%}  {text}"
+
+
+def _sample(event: dict[str, Any]) -> str:
+    value = event["value"]
+    said = "no value" if value is None else value if isinstance(value, str) else f"{value:.6g}"
+    status = f"  status 0x{event['status']:08X}" if event["status"] else ""
+    return f"{said} {event['unit']}".rstrip() + status
+
+
+def _anomaly(event: dict[str, Any]) -> str:
+    if event["ended_ns"]:
+        return f"{event['detector']}: over after {(event['ended_ns'] - event['time_ns']) / 1e9:.1f} s"
+    return f"{event['severity'].upper()} {event['detector']}: {event['message']}"
+
+
+_WHAT: Final = {"window": _window, "sample": _sample, "anomaly": _anomaly}

@@ -1,0 +1,298 @@
+"""The pipeline: from sources to the outbox, in the order things came.
+
+Each source has a task that connects, reads and, when the connection is lost, tries again with growing
+pauses. All put into one bounded queue; when it is full, sources wait. One task takes from it, derives,
+and commits when the interval is over or a machine side holds back; acknowledgements follow the commit.
+When the outbox cannot be written, nothing more is taken and the commit is tried again: the machine
+sides hold back, and nothing that was taken is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from agent.batch import Batch
+from agent.derive import Derive, Derived
+from agent.errors import OutboxError, SourceError
+from agent.ledger import Ledger
+from agent.lines import Lines
+from agent.outbox import Commit, Outbox
+from agent.report import Reporter
+from agent.signals import Signal, SignalTable
+from agent.sources import Ack, Source
+
+log = logging.getLogger("andon.pipeline")
+
+RETRY_FIRST_S: Final = 0.5
+RETRY_MAX_S: Final = 30.0
+OUTAGE_GRACE_NS: Final = 5_000_000_000
+"""A lost source's windows stay open this long, should it come back with what it kept."""
+GATEWAY_EVERY_S: Final = 2.0
+COMMIT_RETRY_S: Final = 1.0
+STOP_READING_S: Final = 3.0
+LOOK_S: Final = 0.25
+"""How often the worker looks up when nothing comes."""
+TAKEN_MAX: Final = 256
+"""Batches taken between two looks at the clock."""
+SAY_EVERY_S: Final = 60.0
+
+
+class Forward(Protocol):
+    """What the pipeline needs of a forwarder."""
+
+    @property
+    def lag_ms(self) -> float:
+        """How long the oldest waiting line has been waiting."""
+
+    @property
+    def wake(self) -> threading.Event:
+        """Set when there are new lines."""
+
+
+@dataclass(slots=True)
+class SourceState:
+    """How a source is: connecting, connected, or waiting to try again, with the reason."""
+
+    state: str = "connecting"
+    reason: str = ""
+    connected_ever: bool = False
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    source: str
+    batch: Batch
+    ack: Ack
+
+
+class Pipeline:
+    """Runs sources into one outbox. `publish` is told of each commit's content, for `andon tail`."""
+
+    def __init__(
+        self,
+        table: SignalTable,
+        sources: Sequence[Source],
+        derive: Derive,
+        outbox: Outbox,
+        forwarders: Sequence[Forward],
+        reporter: Reporter,
+        commit_interval_s: float,
+        batches_max: int,
+        publish: Callable[[Derived], None] = lambda derived: None,
+    ) -> None:
+        self.windows_made = 0
+        self.states = {source.name: SourceState() for source in sources}
+        self._table = table
+        self._sources = sources
+        self._derive = derive
+        self._outbox = outbox
+        self._forwarders = forwarders
+        self._reporter = reporter
+        self._interval_s = commit_interval_s
+        self._publish = publish
+        self._queue: asyncio.Queue[_Read | _Lost] = asyncio.Queue(batches_max)
+        self._stopping = asyncio.Event()
+        self._readers: list[asyncio.Task[None]] = []
+        self._changed: dict[int, Signal] = {}
+        self._acks: list[Ack] = []
+        self._urgent = False
+        self._rejected: dict[str, int] = {}
+        self._lost: set[str] = set()
+        self._gateway_due_s = 0.0
+        self._first_commit = True
+        self._said_s: dict[str, float] = {}
+
+    def ledger(self) -> Ledger:
+        """The ledger as the last commit left it."""
+        return self._outbox.ledger()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop`; then take what has been read, commit it, and let go of the sources."""
+        readers = self._readers = [
+            asyncio.create_task(self._read(source)) for source in self._sources
+        ]
+        worker = asyncio.create_task(self._work())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait(
+                [worker, stopped, *readers], return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            stopped.cancel()
+            self._stopping.set()
+            _, unfinished = await asyncio.wait(readers, timeout=STOP_READING_S)
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+            await worker
+            await asyncio.gather(*(source.close() for source in self._sources))
+
+    async def _read(self, source: Source) -> None:
+        """Keep one source read until the pipeline stops."""
+        state = self.states[source.name]
+        retry_s = RETRY_FIRST_S
+        while not self._stopping.is_set():
+            try:
+                await source.connect()
+                state.state, state.reason, state.connected_ever = "connected", "", True
+                log.info("%s: connected", source.name)
+                async for batch, ack in source.batches():
+                    await self._queue.put(_Read(source.name, batch, ack))
+                    state.samples += len(batch)
+                    retry_s = RETRY_FIRST_S
+                    if self._stopping.is_set():
+                        return
+                reason = "the connection ended"
+            except SourceError as error:
+                reason = f"{error}. {error.hint}" if error.hint else str(error)
+            except Exception as error:  # a mistake of ours in one source must not stop the others
+                reason = f"{type(error).__name__}: {error}"
+                log.error("%s: unexpected: %s", source.name, reason, exc_info=error)
+            if self._stopping.is_set():
+                return
+            await source.close()
+            if state.connected_ever or state.state == "waiting":
+                await self._queue.put(_Lost(source.name, reason))
+            state.state, state.reason = "waiting", reason
+            pause_s = retry_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, no secret
+            self._say(source.name, f"{reason} Next try in {pause_s:.1f} s.")
+            retry_s = min(2 * retry_s, RETRY_MAX_S)
+            await self._pause(pause_s)
+
+    async def _work(self) -> None:
+        """Take, derive and commit until stopped and the queue is empty."""
+        due_s = time.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(min(LOOK_S, max(0.0, due_s - time.monotonic()))):
+                    self._take(await self._queue.get())
+            except TimeoutError:
+                pass
+            taken = 1
+            while taken < TAKEN_MAX and not self._queue.empty():
+                self._take(self._queue.get_nowait())
+                taken += 1
+            all_read = all(reader.done() for reader in self._readers)
+            last = self._stopping.is_set() and all_read and self._queue.empty()
+            if last or self._urgent or time.monotonic() >= due_s:
+                self._pass_time()
+                await self._commit(last)
+                due_s = time.monotonic() + self._interval_s
+            if last:
+                return
+
+    def _take(self, item: _Read | _Lost) -> None:
+        if isinstance(item, _Lost):
+            self._lost.add(item.source)
+            self._derive.lose(item.source, item.reason, time.time_ns())
+            return
+        self._lost.discard(item.source)
+        self._derive.take(item.source, item.batch)
+        self._acks.append(item.ack)
+        self._urgent = self._urgent or item.ack.urgent
+
+    def _pass_time(self) -> None:
+        now_ns = time.time_ns()
+        for source in self._lost:
+            if now_ns - self._derive.alive_until_ns(source) > OUTAGE_GRACE_NS:
+                self._derive.pass_time(source, now_ns)
+
+    async def _commit(self, last: bool) -> None:
+        if last:
+            self._derive.pause()
+        derived = self._derive.collect()
+        self._count_rejected()
+        commit = Commit(
+            lines=self._lines(derived),
+            samples=self._derive.samples.copy(),
+            signals=self._changed,
+            checkpoint=self._checkpoint(last),
+        )
+        while not await self._committed(commit):
+            if self._stopping.is_set():
+                log.error("stopping with %d lines that could not be stored", len(commit.lines))
+                return
+            await self._pause(COMMIT_RETRY_S)
+        acks, self._acks, self._urgent = self._acks, [], False
+        for ack in acks:
+            ack.call()
+        for forwarder in self._forwarders:
+            forwarder.wake.set()
+        self.windows_made += len(derived.windows)
+        self._publish(derived)
+
+    async def _committed(self, commit: Commit) -> bool:
+        try:
+            await asyncio.to_thread(self._outbox.commit, commit)
+        except OutboxError as error:
+            self._say("outbox", f"{error}. {error.hint} Nothing is lost; machines wait.", loud=True)
+            return False
+        return True
+
+    def _lines(self, derived: Derived) -> Lines:
+        """The commit's lines; `self._changed` then holds the signals it must store."""
+        now_ns = time.time_ns()
+        ready: list[bytes] = []
+        self._changed = self._table.take_changed()
+        said = self._changed.values()
+        if self._first_commit:
+            ready += self._reporter.machines(now_ns)
+            said = {number: signal for number, signal in enumerate(self._table)}.values()
+        ready += self._reporter.signals(said, now_ns)
+        ready += self._reporter.anomalies(derived.anomalies)
+        if time.monotonic() >= self._gateway_due_s:
+            self._gateway_due_s = time.monotonic() + GATEWAY_EVERY_S
+            ready.append(self._gateway_line(now_ns))
+        return Lines(derived.windows, derived.samples, derived.texts, tuple(ready))
+
+    def _gateway_line(self, now_ns: int) -> bytes:
+        lag_ms = max((forwarder.lag_ms for forwarder in self._forwarders), default=0.0)
+        usage = self._outbox.usage()
+        return self._reporter.gateway(self._outbox.ledger(), now_ns, usage.bytes, lag_ms)
+
+    def _checkpoint(self, last: bool) -> bytes | None:
+        """Keep the state when stopping; forget the old one when starting, it would be stale."""
+        first, self._first_commit = self._first_commit, False
+        if last:
+            return self._derive.checkpoint()
+        return b"" if first else None
+
+    def _count_rejected(self) -> None:
+        """Messages that brought no sample were received all the same, and are filtered by cause."""
+        for source in self._sources:
+            for cause, count in source.rejected().items():
+                key = f"{source.name}/{cause}"
+                new = count - self._rejected.get(key, 0)
+                self._rejected[key] = count
+                if new:
+                    self._derive.samples.received += new
+                    self._derive.samples.filtered[cause] += new
+
+    def _say(self, subject: str, sentence: str, loud: bool = False) -> None:
+        """Say what is wrong, once a minute a subject."""
+        now_s = time.monotonic()
+        if now_s - self._said_s.get(subject, -SAY_EVERY_S) >= SAY_EVERY_S:
+            self._said_s[subject] = now_s
+            log.log(logging.ERROR if loud else logging.WARNING, "%s", sentence)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the stop."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass

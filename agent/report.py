@@ -1,0 +1,83 @@
+"""What is said in ready lines: anomalies, what is known of machines and signals, the gateway itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+
+from agent import encode
+from agent.config import Config
+from agent.derive import MACHINE_SIGNAL
+from agent.detect.anomaly import Anomaly
+from agent.detect.explain import sentence
+from agent.ledger import Ledger
+from agent.signals import Signal, SignalTable
+
+
+def agent_version() -> str:
+    """The installed version, or `unknown` from a bare checkout."""
+    try:
+        return version("andon")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def anomaly_line(anomaly: Anomaly, signal: Signal) -> bytes:
+    """The anomaly as it stands; sent again it replaces what was said under the same start."""
+    return encode.anomaly_line(
+        signal.path, signal.machine, signal.name, anomaly.detector, anomaly.start_ns,
+        anomaly_id=anomaly.id(signal.label),
+        severity=anomaly.severity,
+        score=anomaly.score,
+        message=sentence(anomaly, signal),
+        value=anomaly.value,
+        expected=anomaly.expected,
+        low=anomaly.low,
+        high=anomaly.high,
+        ended_ns=anomaly.ended_ns,
+    )  # fmt: skip
+
+
+class Reporter:
+    """Makes the ready lines of one gateway."""
+
+    def __init__(self, config: Config, table: SignalTable) -> None:
+        self._config = config
+        self._table = table
+        self._version = agent_version()
+
+    def machines(self, time_ns: int) -> list[bytes]:
+        """What the configuration says of each machine."""
+        lines = [
+            encode.machine_line(
+                self._config.path, machine.name, time_ns,
+                model=machine.model,
+                order_in_line=machine.order_in_line,
+                asset_id=machine.asset_id,
+                ideal_cycle_s=machine.ideal_cycle_s,
+            )
+            for machine in self._config.machines
+        ]  # fmt: skip
+        return [line for line in lines if line is not None]
+
+    def signals(self, signals: Iterable[Signal], time_ns: int) -> list[bytes]:
+        """What is known of these signals."""
+        return [
+            encode.signal_line(signal, time_ns)
+            for signal in signals
+            if signal.name != MACHINE_SIGNAL
+        ]
+
+    def anomalies(self, anomalies: Iterable[Anomaly]) -> list[bytes]:
+        """These anomalies as they stand."""
+        return [anomaly_line(anomaly, self._table[anomaly.signal]) for anomaly in anomalies]
+
+    def gateway(self, ledger: Ledger, time_ns: int, outbox_bytes: int, lag_ms: float) -> bytes:
+        """The gateway's own line."""
+        return encode.gateway_line(
+            self._config.path, self._config.gateway.name, time_ns, ledger,
+            outbox_bytes=outbox_bytes,
+            lag_ms=lag_ms,
+            version=self._version,
+            signals=len(self._table),
+        )  # fmt: skip

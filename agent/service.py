@@ -1,0 +1,217 @@
+"""The service: puts signal table, sources, pipeline, outbox and sinks together and runs them.
+
+Everything that can be checked offline has been checked by the configuration; what fails here is the
+machine's: a folder that cannot be written, an outbox in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from agent.config import Config, MqttConfig, TopicConfig, signals, topic_signal
+from agent.derive import Derive, Derived, DetectSettings
+from agent.detect.explain import sentence
+from agent.encode import every_text
+from agent.errors import OutboxError
+from agent.forward import Forwarder, Limits
+from agent.ledger import Ledger
+from agent.outbox.sqlite import SqliteOutbox, open_outbox
+from agent.pipeline import Pipeline
+from agent.report import Reporter, agent_version
+from agent.signals import SECOND_NS, Signal, SignalTable
+from agent.sinks.influxdb import InfluxdbSink
+from agent.sources import Source
+from agent.sources.mqtt import MqttSource
+from agent.sources.opcua import OpcuaSource
+from agent.status import StatusServer
+
+OUTBOX_NAME: Final = "outbox.db"
+DRAIN_S: Final = 3.0
+"""How long a stopping service still sends what waits."""
+
+
+class Service:
+    """One gateway's agent, from a checked configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._folder = Path(config.gateway.data)
+        self._outbox = _open(self._folder, [sink.name for sink in config.influxdb])
+        self._table = SignalTable(config.gateway.signals_max, self._outbox.signals())
+        sources = _sources(config, self._table)
+        self._forwarders = [
+            Forwarder(
+                self._outbox,
+                InfluxdbSink(
+                    sink.name,
+                    url=sink.url,
+                    token=sink.token.get_secret_value(),
+                    outbox=self._outbox.uuid,
+                    org=sink.org,
+                    bucket=sink.bucket,
+                    timeout_s=sink.timeout_s,
+                ),
+                limits=Limits(lines_max=sink.lines_max),
+            )
+            for sink in config.influxdb
+        ]
+        self._pipeline = Pipeline(
+            self._table,
+            sources,
+            Derive(
+                self._table,
+                DetectSettings(config.detect.enabled, round(config.detect.warmup_s * SECOND_NS)),
+                self._outbox.ledger().samples,
+                self._outbox.checkpoint(),
+            ),
+            self._outbox,
+            self._forwarders,
+            Reporter(config, self._table),
+            config.gateway.commit_interval_ms / 1000,
+            config.gateway.batches_max,
+            self._tell,
+        )
+        self._status = StatusServer(self._folder, self.status)
+        self._started_ns = time.time_ns()
+
+    async def run(self, stop: asyncio.Event) -> Ledger:
+        """Run until `stop`, drain, and answer the ledger as it was left."""
+        try:
+            await self._status.start()
+            for forwarder in self._forwarders:
+                forwarder.start()
+            await self._pipeline.run(stop)
+        finally:
+            await asyncio.gather(
+                *(asyncio.to_thread(forwarder.stop, DRAIN_S) for forwarder in self._forwarders)
+            )
+            await self._status.stop()
+            ledger = self._outbox.ledger()
+            self._outbox.close()
+        return ledger
+
+    def status(self) -> dict[str, Any]:
+        """How everything is, as plain values."""
+        ledger, usage = self._outbox.ledger(), self._outbox.usage()
+        return {
+            "gateway": self._config.gateway.name,
+            "version": agent_version(),
+            "started_ns": self._started_ns,
+            "signals": len(self._table),
+            "sources": {
+                name: {"state": state.state, "reason": state.reason, "samples": state.samples}
+                for name, state in self._pipeline.states.items()
+            },
+            "sinks": {
+                forwarder.name: {"state": forwarder.state, "lag_ms": forwarder.lag_ms}
+                for forwarder in self._forwarders
+            },
+            "ledger": ledger_document(ledger),
+            "outbox": {"bytes": usage.bytes, "lines_waiting": usage.lines_waiting},
+        }
+
+    def final(self, ledger: Ledger) -> dict[str, Any]:
+        """What the stopped service leaves, as plain values."""
+        return {"windows": self._pipeline.windows_made, "ledger": ledger_document(ledger)}
+
+    def _tell(self, derived: Derived) -> None:
+        if self._status.watched:
+            self._status.publish(_events(derived, self._table))
+
+
+def ledger_document(ledger: Ledger) -> dict[str, Any]:
+    """The ledger as plain values."""
+    samples, lines = ledger.samples, ledger.lines
+    return {
+        "balanced": ledger.balanced,
+        "samples": {
+            "received": samples.received,
+            "derived": samples.derived,
+            "filtered": dict(samples.filtered),
+            "dropped": dict(samples.dropped),
+            "pending": samples.pending,
+        },
+        "lines": {
+            "made": lines.made,
+            "acknowledged": lines.acknowledged,
+            "waiting": lines.waiting,
+            "replaced": lines.replaced,
+            "dead_letter": dict(lines.dead_letter),
+        },
+        "sinks": {
+            name: {
+                "acknowledged": sink.acknowledged,
+                "waiting": sink.waiting,
+                "dead_letter": sink.dead_letter,
+            }
+            for name, sink in ledger.sinks.items()
+        },
+    }
+
+
+def _open(folder: Path, sinks: Sequence[str]) -> SqliteOutbox:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutboxError(
+            f"the data folder {folder} cannot be made: {error.strerror}",
+            "set gateway.data to a folder that this user may write",
+        ) from error
+    return open_outbox(folder / OUTBOX_NAME, sinks)
+
+
+def _sources(config: Config, table: SignalTable) -> list[Source]:
+    by_source: dict[str, list[tuple[int, Signal]]] = {}
+    for signal in signals(config):
+        by_source.setdefault(signal.source, []).append((table.add(signal), signal))
+    opcua: list[Source] = [OpcuaSource(server, by_source[server.name]) for server in config.opcua]
+    return opcua + [
+        MqttSource(broker, config.client_id(broker), _resolver(config, broker, table))
+        for broker in config.mqtt
+    ]
+
+
+def _resolver(config: Config, broker: MqttConfig, table: SignalTable) -> Any:
+    def resolve(topic: TopicConfig, machine: str, name: str) -> tuple[int, bool]:
+        signal = topic_signal(config, broker, topic, machine, name)
+        return table.add(signal), signal.kind == "text"
+
+    return resolve
+
+
+def _events(derived: Derived, table: SignalTable) -> Iterator[Mapping[str, Any]]:
+    """What `andon tail` shows of a commit."""
+    for row in derived.windows:
+        signal = table[row["signal"]]
+        fields = {
+            name: float(row[name])
+            for name in ("good", "mean", "min", "max", "last", "increase")
+            if not math.isnan(row[name])
+        }
+        yield {
+            "type": "window", "machine": signal.machine, "signal": signal.name,
+            "unit": signal.unit, "every": every_text(int(row["every_ns"])),
+            "time_ns": int(row["start_ns"]), "n": int(row["n"]), **fields,
+        }  # fmt: skip
+    for row in derived.samples:
+        signal = table[row["signal"]]
+        said = derived.texts[row["text"]] if row["text"] >= 0 else float(row["value"])
+        yield {
+            "type": "sample", "machine": signal.machine, "signal": signal.name,
+            "unit": signal.unit, "time_ns": int(row["time_ns"]),
+            "value": None if said != said else said, "status": int(row["status"]),
+        }  # fmt: skip
+    for anomaly in derived.anomalies:
+        signal = table[anomaly.signal]
+        yield {
+            "type": "anomaly", "machine": signal.machine, "signal": signal.name,
+            "detector": anomaly.detector, "severity": anomaly.severity,
+            "score": round(anomaly.score, 4), "time_ns": anomaly.start_ns,
+            "noticed_ns": anomaly.noticed_ns, "ended_ns": anomaly.ended_ns,
+            "message": sentence(anomaly, signal),
+        }  # fmt: skip

@@ -1,0 +1,333 @@
+"""What a good configuration becomes: values, defaults, references, several files, signals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from agent.config import Config, TopicConfig, examine, load, schema, signals, topic_signal
+from agent.config.fields import check_name
+from agent.errors import ConfigError
+from agent.signals import HOLD_FOREVER, SECOND_NS, Signal
+from agent.signals import Path as LinePath
+
+GATEWAY = """\
+[gateway]
+name = "gw-1"
+path = { enterprise = "acme", site = "guiyang", area = "assembly", line = "line-1" }
+"""
+OPCUA = """\
+[[opcua]]
+name = "press"
+endpoint = "opc.tcp://10.0.0.5:4840/press"
+machine = "press-01"
+security = "none"
+user = "${OPCUA_USER:-andon}"
+password = "${OPCUA_PASSWORD}"
+[[opcua.signals]]
+name = "ram_force"
+node = "ns=2;s=press-01.ram_force; peak=1"
+unit = "kN"
+limits = { high = 2400 }
+[[opcua.signals]]
+name = "state"
+machine = "feeder-01"
+node = "nsu=urn:andon:line;i=7"
+kind = "discrete"
+every_s = 60
+"""
+MQTT = """\
+[[mqtt]]
+name = "floor"
+url = "mqtt://[::1]:1883"
+[[mqtt.topics]]
+topic = "floor/{machine}/+/{signal}"
+payload = { json = { value = "data.v" } }
+unit = "m/s"
+hold_s = 2.5
+[[mqtt.signals]]
+machine = "conveyor-01"
+name = "speed"
+limits = { low = 0.2, high = 0.6 }
+every_s = 1
+[[mqtt.signals]]
+machine = "conveyor-01"
+name = "unit"
+kind = "text"
+unit = ""
+"""
+INFLUXDB = """\
+[[influxdb]]
+name = "cloud"
+url = "http://127.0.0.1:8086"
+token = "${credential:cloud_token}"
+"""
+LINE = LinePath("acme", "guiyang", "assembly", "line-1")
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "cloud_token").write_text("tok-1\n")
+    return {"OPCUA_PASSWORD": "pass-1", "CREDENTIALS_DIRECTORY": str(tmp_path)}
+
+
+def config_of(folder: Path, text: str, environ: dict[str, str]) -> Config:
+    (folder / "agent.toml").write_text(text, encoding="utf-8")
+    return load(folder / "agent.toml", environ)
+
+
+@pytest.fixture
+def config(tmp_path: Path, environ: dict[str, str]) -> Config:
+    return config_of(tmp_path, GATEWAY + OPCUA + MQTT + INFLUXDB, environ)
+
+
+def test_what_is_left_out_has_its_documented_default(config: Config) -> None:
+    gateway, opcua, mqtt, sink = config.gateway, config.opcua[0], config.mqtt[0], config.influxdb[0]
+    assert gateway.data == Path("/var/lib/andon")
+    assert (gateway.commit_interval_ms, gateway.signals_max) == (1000, 20_000)
+    assert gateway.batches_max == 1000
+    assert (opcua.publishing_interval_ms, opcua.sampling_ms, opcua.queue_size) == (250, 250, 100)
+    assert (opcua.trigger, opcua.connect_timeout_s) == ("status_value", 10)
+    assert (mqtt.qos, mqtt.keepalive_s, mqtt.clean_start) == (1, 30, False)
+    assert config.client_id(mqtt) == "andon-gw-1-floor"
+    assert (mqtt.host, mqtt.port) == ("::1", 1883)
+    assert (mqtt.topics[0].payload.json_.time, mqtt.topics[0].payload.json_.time_unit) == (
+        None,
+        "ms",
+    )
+    assert (sink.org, sink.bucket, sink.timeout_s, sink.lines_max) == ("andon", "andon", 10, 5000)
+    assert (config.detect.enabled, config.detect.warmup_s) == (True, 15)
+
+
+def test_references_are_filled_in_from_environment_default_and_credential(config: Config) -> None:
+    assert config.opcua[0].user == "andon"
+    assert config.opcua[0].password is not None
+    assert config.opcua[0].password.get_secret_value() == "pass-1"
+    assert config.influxdb[0].token.get_secret_value() == "tok-1"
+
+
+def test_a_secret_is_not_seen_when_the_configuration_is_printed(config: Config) -> None:
+    assert "tok-1" not in repr(config)
+    assert "tok-1" not in config.model_dump_json()
+
+
+def test_two_dollars_stand_for_the_characters_themselves(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    text = MQTT.replace('topic = "floor/', 'topic = "$SYS/').replace('"m/s"', '"$${x}"')
+    topic = config_of(tmp_path, GATEWAY + text, environ).mqtt[0].topics[0]
+    assert (topic.topic.split("/")[0], topic.unit) == ("$SYS", "${x}")
+
+
+def test_an_empty_variable_gives_way_to_the_default(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    config = config_of(tmp_path, GATEWAY + OPCUA, {**environ, "OPCUA_USER": ""})
+    assert config.opcua[0].user == "andon"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff", b"x" * 1_000_001, b"", b"two\nlines"])
+def test_a_credential_that_cannot_be_one_is_refused(
+    tmp_path: Path, environ: dict[str, str], content: bytes | None
+) -> None:
+    if content is None:
+        (tmp_path / "cloud_token").unlink()
+    else:
+        (tmp_path / "cloud_token").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"influxdb\[0\].token is .*credential"):
+        config_of(tmp_path, GATEWAY + MQTT + INFLUXDB, environ)
+
+
+def test_files_in_conf_d_add_to_lists_and_tables(tmp_path: Path, environ: dict[str, str]) -> None:
+    folder = tmp_path / "conf.d"
+    folder.mkdir()
+    (folder / "20-oven.toml").write_text(OPCUA.replace("press", "oven").replace("feeder", "b"))
+    (folder / "10-press.toml").write_text(OPCUA + "[gateway]\nsignals_max = 9\n")
+    (folder / "note.txt").write_text("not TOML, not read")
+    config = config_of(tmp_path, GATEWAY + MQTT, environ)
+    assert [opcua.name for opcua in config.opcua] == ["press", "oven"]
+    assert (config.gateway.signals_max, config.gateway.name) == (9, "gw-1")
+
+
+def test_a_file_saved_by_notepad_is_read(tmp_path: Path, environ: dict[str, str]) -> None:
+    text = (GATEWAY + MQTT).replace("\n", "\r\n")
+    (tmp_path / "agent.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert isinstance(examine(tmp_path / "agent.toml", environ), Config)
+
+
+def test_a_configuration_cannot_be_changed(config: Config) -> None:
+    with pytest.raises(ValidationError):
+        config.gateway.name = "gw-2"  # type: ignore[misc]
+
+
+def test_opcua_signals_come_in_order_with_their_machine_and_hold_forever(config: Config) -> None:
+    assert signals(config) == [
+        Signal(
+            path=LINE,
+            machine="press-01",
+            name="ram_force",
+            source="press",
+            unit="kN",
+            high=2400,
+            node="ns=2;s=press-01.ram_force; peak=1",
+            every_ns=SECOND_NS,
+            hold_ns=HOLD_FOREVER,
+        ),
+        Signal(
+            path=LINE,
+            machine="feeder-01",
+            name="state",
+            source="press",
+            kind="discrete",
+            node="nsu=urn:andon:line;i=7",
+            every_ns=60 * SECOND_NS,
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("sampling_ms", "every_s"), [(100, 1), (499, 1), (500, 10), (5000, 10)])
+def test_windows_are_narrow_where_sampling_is_faster_than_2_hz(
+    tmp_path: Path, environ: dict[str, str], sampling_ms: int, every_s: int
+) -> None:
+    text = OPCUA.replace("user =", f"sampling_interval_ms = {sampling_ms}\nuser =")
+    config = config_of(tmp_path, GATEWAY + text, environ)
+    assert signals(config)[0].every_ns == every_s * SECOND_NS
+
+
+def test_a_topic_brings_what_is_known_of_its_signal_before_what_it_says_itself(
+    config: Config,
+) -> None:
+    mqtt = config.mqtt[0]
+    topic = mqtt.topics[0]
+    assert topic.filter == "floor/+/+/+"
+    assert topic_signal(config, mqtt, topic, "conveyor-01", "speed") == Signal(
+        path=LINE,
+        machine="conveyor-01",
+        name="speed",
+        source="floor",
+        unit="m/s",
+        low=0.2,
+        high=0.6,
+        node="floor/conveyor-01/+/speed",
+        every_ns=SECOND_NS,
+        hold_ns=2_500_000_000,
+    )
+    text = topic_signal(config, mqtt, topic, "conveyor-01", "unit")
+    assert (text.kind, text.unit, text.every_ns) == ("text", "", 10 * SECOND_NS)
+    new = topic_signal(config, mqtt, topic, "conveyor-02", "speed")
+    assert (new.low, new.unit, new.kind) == (None, "m/s", "analog")
+
+
+@pytest.mark.parametrize("name", ["", " x", "x ", "a\nb", "a\x1b[31m", "\u202ex", "x" * 129])
+def test_a_name_from_a_topic_that_cannot_be_printed_is_refused(config: Config, name: str) -> None:
+    mqtt = config.mqtt[0]
+    with pytest.raises(ValueError, match="it must"):
+        topic_signal(config, mqtt, mqtt.topics[0], name, "speed")
+    with pytest.raises(ValueError, match="it must"):
+        topic_signal(config, mqtt, mqtt.topics[0], "conveyor-01", name)
+
+
+def test_the_word_for_the_whole_machine_cannot_name_a_signal(config: Config) -> None:
+    mqtt = config.mqtt[0]
+    with pytest.raises(ValueError, match="_machine stands for the whole machine"):
+        topic_signal(config, mqtt, mqtt.topics[0], "conveyor-01", "_machine")
+    assert check_name("_machine") == "_machine"
+
+
+NODE_IDS = {
+    "i=2259": True,
+    "ns=2;i=4294967295": True,
+    "ns=65535;s=a;b=c": True,
+    "nsu=http://plant.example/UA/;s=Ram": True,
+    "ns=1;g=09087e75-8e5e-499b-954f-f2a9603db28a": True,
+    "ns=1;b=M/RbKBsRVkePCePcx24oRA==": True,
+    "": False,
+    "Ram.Force": False,
+    "ns=2": False,
+    "s=": False,
+    "ns=65536;i=1": False,
+    "ns=-1;i=1": False,
+    "i=4294967296": False,
+    "i=1.5": False,
+    "i=" + "9" * 5000: False,
+    "g=123": False,
+    "b=***": False,
+    "s=" + "x" * 4097: False,
+    "svr=1;i=1": False,
+}
+
+
+@pytest.mark.parametrize(("node", "good"), NODE_IDS.items(), ids=[n[:20] for n in NODE_IDS])
+def test_the_syntax_of_node_ids_is_checked(
+    tmp_path: Path, environ: dict[str, str], node: str, good: bool
+) -> None:
+    text = GATEWAY + OPCUA.replace("nsu=urn:andon:line;i=7", node)
+    (tmp_path / "agent.toml").write_text(text)
+    assert isinstance(examine(tmp_path / "agent.toml", environ), Config) is good
+
+
+URLS = [
+    (OPCUA, "opc.tcp://10.0.0.5:4840/press", "opc.tcp://host.plant:1", True),
+    (OPCUA, "opc.tcp://10.0.0.5:4840/press", "opc.tcp://10.0.0.5", False),
+    (OPCUA, "opc.tcp://10.0.0.5:4840/press", "opc.tcp://:4840", False),
+    (OPCUA, "opc.tcp://10.0.0.5:4840/press", "opc.tcp://10.0.0.5:70000", False),
+    (OPCUA, "opc.tcp://10.0.0.5:4840/press", "opc.tcp://10.0.0.5:4840 ", False),
+    (OPCUA, "opc.tcp://10.0.0.5:4840/press", "10.0.0.5:4840", False),
+    (MQTT, "mqtt://[::1]:1883", "mqtt://broker:1883/", True),
+    (MQTT, "mqtt://[::1]:1883", "mqtt://broker:1883/floor", False),
+    (MQTT, "mqtt://[::1]:1883", "mqtt://broker", False),
+    (MQTT, "mqtt://[::1]:1883", "mqtt://[::1", False),
+    (MQTT, "mqtt://[::1]:1883", "tcp://broker:1883", False),
+    (MQTT + INFLUXDB, "http://127.0.0.1:8086", "https://andon.example", True),
+    (MQTT + INFLUXDB, "http://127.0.0.1:8086", "https://andon.example/base", True),
+    (MQTT + INFLUXDB, "http://127.0.0.1:8086", "http://localhost", True),
+    (MQTT + INFLUXDB, "http://127.0.0.1:8086", "http://[::1]:80", True),
+    (MQTT + INFLUXDB, "http://127.0.0.1:8086", "http://10.0.0.1", False),
+    (MQTT + INFLUXDB, "http://127.0.0.1:8086", 'http://10.0.0.1"\ninsecure = true #', True),
+    (MQTT + INFLUXDB, "http://127.0.0.1:8086", "https://andon.example?org=a", False),
+]
+
+
+@pytest.mark.parametrize(("text", "old", "new", "good"), URLS, ids=[url[2] for url in URLS])
+def test_addresses_are_checked_offline(
+    tmp_path: Path, environ: dict[str, str], text: str, old: str, new: str, good: bool
+) -> None:
+    (tmp_path / "agent.toml").write_text(GATEWAY + text.replace(old, new))
+    found = examine(tmp_path / "agent.toml", environ)
+    assert isinstance(found, Config) is good, found
+
+
+TOPICS: list[tuple[dict[str, Any], bool]] = [
+    ({"topic": "{machine}/{signal}"}, True),
+    ({"topic": "a/{machine}", "signal": "x"}, True),
+    ({"topic": "a/+", "machine": "m", "signal": "x"}, True),
+    ({"topic": "a/{machine}"}, False),
+    ({"topic": "a/{signal}", "machine": "m", "signal": "x"}, False),
+    ({"topic": "{machine}/{machine}/{signal}"}, False),
+    ({"topic": "a/#", "machine": "m", "signal": "x"}, False),
+    ({"topic": "a/x+", "machine": "m", "signal": "x"}, False),
+    ({"topic": "line-{machine}/{signal}"}, False),
+    ({"topic": "{machine}/{sginal}"}, False),
+    ({"topic": ""}, False),
+    ({"topic": "a" * 65_536, "machine": "m", "signal": "x"}, False),
+]
+
+
+@pytest.mark.parametrize(("options", "good"), TOPICS, ids=lambda value: str(value)[:40])
+def test_a_topic_says_machine_and_signal_exactly_once(options: dict[str, Any], good: bool) -> None:
+    payload = {"json": {"value": "v"}}
+    if good:
+        TopicConfig.model_validate({"payload": payload, **options})
+    else:
+        with pytest.raises(ValidationError):
+            TopicConfig.model_validate({"payload": payload, **options})
+
+
+def test_the_schema_has_a_description_for_every_option() -> None:
+    tables = [schema(), *schema()["$defs"].values()]
+    options = [(t["title"], key, o) for t in tables for key, o in t["properties"].items()]
+    assert len(options) > 60
+    assert [(title, key) for title, key, option in options if not option.get("description")] == []

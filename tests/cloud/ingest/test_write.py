@@ -1,0 +1,272 @@
+"""The write endpoint answers as InfluxDB OSS 2 does, and keeps what it answered for."""
+
+import gzip
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from influxdb_client import InfluxDBClient, Point, WritePrecision
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.rest import ApiException
+
+from tests.cloud import lines
+from tests.cloud.server import RunningCloud, running_cloud
+
+START_NS = 1_700_000_000 * lines.SECOND_NS
+
+
+def means(cloud: RunningCloud, line: str) -> list[float]:
+    found: list[float] = cloud.get("/v1/windows", line=line)["windows"].get("mean", [])
+    return found
+
+
+def error(answer: httpx.Response) -> tuple[int, str, str]:
+    body = answer.json()
+    return answer.status_code, body["code"], body["message"]
+
+
+def test_a_written_window_is_there_when_204_is_answered(cloud: RunningCloud) -> None:
+    assert cloud.write(lines.window(START_NS, 2.5, line="w1")).status_code == 204
+    assert means(cloud, "w1") == [2.5]
+
+
+def test_the_influxdb_client_writes_and_finds_the_server_healthy(cloud: RunningCloud) -> None:
+    with InfluxDBClient(cloud.url, cloud.write_token, org="andon", enable_gzip=True) as client:
+        assert client.ping()
+        point = Point("sample").field("value", 4.25).field("status", 0).time(START_NS)
+        for tag in "enterprise site area line machine signal".split():
+            point.tag(tag, "client")
+        client.write_api(SYNCHRONOUS).write("andon", record=point, write_precision=WritePrecision.NS)
+    found = cloud.get("/v1/samples", line="client")["samples"]
+    assert (found["value"], found["status"], found["time_ns"]) == ([4.25], [0], [START_NS])
+
+
+def test_a_wrong_token_reaches_the_influxdb_client_as_401(cloud: RunningCloud) -> None:
+    with (
+        InfluxDBClient(cloud.url, "wrong", org="andon") as client,
+        pytest.raises(ApiException) as caught,
+    ):
+        client.write_api(SYNCHRONOUS).write("andon", record="m f=1")
+    assert caught.value.status == 401
+
+
+def test_a_malformed_line_is_named_and_nothing_is_written(cloud: RunningCloud) -> None:
+    body = f"{lines.window(START_NS, line='bad')}\nwindow,line=bad mean=oops\n"
+    status, code, message = error(cloud.write(body))
+    assert (status, code) == (400, "invalid")
+    assert message.startswith("unable to parse 'window,line=bad mean=oops': ")
+    assert "line 2" in message
+    assert means(cloud, "bad") == []
+
+
+def test_a_field_of_another_type_is_named_and_the_other_points_are_written(
+    cloud: RunningCloud,
+) -> None:
+    good = lines.window(START_NS, 1.5, line="mixed")
+    bad = lines.window(START_NS + 1, 2.5, line="mixed").replace("mean=2.5", 'mean="high"')
+    later = lines.window(START_NS + 2, 3.5, line="mixed")
+    status, code, message = error(cloud.write("\n".join([good, bad, later])))
+    assert (status, code) == (422, "unprocessable entity")
+    assert 'input field "mean" on measurement "window" is type string' in message
+    assert "already exists as type float" in message
+    assert "line 2" in message
+    assert message.endswith("dropped=1")
+    assert means(cloud, "mixed") == [1.5, 3.5]
+
+
+def test_a_foreign_field_keeps_its_first_type_over_a_restart(tmp_path: Path) -> None:
+    with running_cloud(tmp_path) as cloud:
+        assert cloud.write("weather,place=hall temperature=21.5 1").status_code == 204
+        assert cloud.write('weather temperature="warm" 2').status_code == 422
+        cloud.restart()
+        assert cloud.write("weather,place=roof temperature=3i 3").status_code == 422
+        assert cloud.write("weather,place=roof temperature=3 3").status_code == 204
+
+
+def test_two_types_of_a_new_field_in_one_write_keep_the_first(cloud: RunningCloud) -> None:
+    status, _, message = error(cloud.write('fresh,a=1 f=1 1\nfresh,a=2 f="x" 2'))
+    assert status == 422
+    assert "is type string, already exists as type float (line 2" in message
+
+
+@pytest.mark.parametrize("authorization", [None, "Token wrong", "Basic abc", "Token"])
+def test_without_a_valid_token_nothing_can_be_written(
+    cloud: RunningCloud, authorization: str | None
+) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+    url = f"{cloud.url}/api/v2/write?org=andon&bucket=andon"
+    answer = httpx.post(url, content="m f=1", headers=headers)
+    assert error(answer) == (401, "unauthorized", "unauthorized access")
+
+
+def test_a_read_token_may_not_write(cloud: RunningCloud) -> None:
+    status, code, message = error(cloud.write("m f=1", token=cloud.read_token))
+    assert (status, code) == (403, "forbidden")
+    assert "may only read" in message
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "message"),
+    [
+        ("org=andon&bucket=other", 404, 'bucket "other" not found'),
+        ("org=other&bucket=andon", 404, 'organization name "other" not found'),
+        ("org=andon", 400, "bucket is missing"),
+        ("org=andon&bucket=andon&precision=h", 400, "invalid precision 'h'"),
+    ],
+)
+def test_a_target_that_does_not_exist_is_named(
+    cloud: RunningCloud, query: str, status: int, message: str
+) -> None:
+    headers = {"Authorization": f"Token {cloud.write_token}"}
+    answer = httpx.post(f"{cloud.url}/api/v2/write?{query}", content="m f=1", headers=headers)
+    assert answer.status_code == status
+    assert message in answer.json()["message"]
+
+
+@pytest.mark.parametrize("precision", ["us", "ms", "s"])
+def test_precision_scales_the_written_times(cloud: RunningCloud, precision: str) -> None:
+    factor = {"us": 10**3, "ms": 10**6, "s": 10**9}[precision]
+    line = lines.window(START_NS // factor, line=f"in-{precision}")
+    assert cloud.write(line, precision=precision).status_code == 204
+    assert cloud.get("/v1/windows", line=f"in-{precision}")["windows"]["time_ns"] == [START_NS]
+
+
+def test_an_empty_body_is_fine(cloud: RunningCloud) -> None:
+    assert cloud.write("\n# nothing\n").status_code == 204
+
+
+def test_a_body_beyond_the_limit_is_refused_also_when_it_hides_in_gzip(tmp_path: Path) -> None:
+    with running_cloud(tmp_path, body_bytes_max="2000") as cloud:
+        plain = {"Authorization": f"Token {cloud.write_token}"}
+        url = f"{cloud.url}/api/v2/write?org=andon&bucket=andon"
+        small, large = "m f=1 1\n" * 100, "m f=1 1\n" * 100_000
+        assert httpx.post(url, content=small, headers=plain).status_code == 204
+        for content, headers in [
+            (large.encode(), plain),
+            (gzip.compress(large.encode()), {**plain, "Content-Encoding": "gzip"}),
+            (gzip.compress(small.encode()) * 3, {**plain, "Content-Encoding": "gzip"}),
+        ]:
+            answer = httpx.post(url, content=content, headers=headers)
+            assert error(answer)[:2] == (413, "request too large")
+        chunks = (b"m f=1 1\n" * 100 for _ in range(10))
+        assert httpx.post(url, content=chunks, headers=plain).status_code == 413
+
+
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"m f=1 1")[:-6]])
+def test_broken_gzip_is_refused(cloud: RunningCloud, body: bytes) -> None:
+    headers = {"Authorization": f"Token {cloud.write_token}", "Content-Encoding": "gzip"}
+    url = f"{cloud.url}/api/v2/write?org=andon&bucket=andon"
+    answer = httpx.post(url, content=body, headers=headers)
+    assert error(answer)[:2] == (400, "invalid")
+
+
+def test_broken_outbox_headers_are_refused(cloud: RunningCloud) -> None:
+    uuid = "6f1b1a3e-5f50-4d9c-a9f7-0d5d1d0f6b11"
+    for headers in (
+        {"X_Andon_Outbox": "no uuid", "X_Andon_Lines": "1-2"},
+        {"X_Andon_Outbox": uuid, "X_Andon_Lines": "2-1"},
+        {"X_Andon_Outbox": uuid, "X_Andon_Lines": "0-1"},
+        {"X_Andon_Outbox": uuid},
+        {"X_Andon_Lines": "1-2"},
+    ):
+        assert cloud.write("m f=1 1", **headers).status_code == 400
+
+
+def test_what_was_answered_204_survives_kill_9(tmp_path: Path) -> None:
+    with running_cloud(tmp_path) as cloud:
+        for number in range(20):
+            line = lines.window(START_NS + number, float(number))
+            assert cloud.write(line).status_code == 204
+        cloud.kill()
+        cloud.restart()
+        assert means(cloud, "line-1") == [float(number) for number in range(20)]
+
+
+def test_concurrent_writers_find_their_lines_as_soon_as_they_are_answered(tmp_path: Path) -> None:
+    with running_cloud(tmp_path) as cloud:
+        barrier = threading.Barrier(8)
+
+        def send(writer: int) -> None:
+            barrier.wait()
+            for number in range(15):
+                line = lines.window(START_NS + number, float(number), line=f"writer-{writer}")
+                assert cloud.write(line).status_code == 204
+                assert len(means(cloud, f"writer-{writer}")) == number + 1
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(send, range(8)))
+        for writer in range(8):
+            assert means(cloud, f"writer-{writer}") == [float(number) for number in range(15)]
+
+
+def test_sending_again_duplicates_nothing_and_tells_the_repeat(cloud: RunningCloud) -> None:
+    uuid = "0d1e5a52-3a86-4a6f-8e6a-7f2b8b9c1d10"
+    body = "\n".join(lines.window(START_NS + n, float(n), line="again") for n in range(5))
+    for interval in ("1-5", "1-5", "9-12"):
+        headers = {"X_Andon_Outbox": uuid, "X_Andon_Lines": interval}
+        assert cloud.write(body, **headers).status_code == 204
+    assert means(cloud, "again") == [0.0, 1.0, 2.0, 3.0, 4.0]
+    [found] = [g for g in cloud.get("/v1/gateways")["gateways"] if g["outbox"] == uuid]
+    assert found["received"] == [[1, 5], [9, 12]]
+    assert found["holes"] == [[6, 8]]
+    assert found["repeats"] == 5
+
+
+def test_received_lines_are_remembered_over_a_crash_with_their_gateway(tmp_path: Path) -> None:
+    uuid = "7b0a5a52-3a86-4a6f-8e6a-7f2b8b9c1d11"
+    with running_cloud(tmp_path) as cloud:
+        cloud.write(lines.gateway(START_NS, 7), X_Andon_Outbox=uuid, X_Andon_Lines="1-40")
+        cloud.kill()
+        cloud.restart()
+        [found] = cloud.get("/v1/gateways")["gateways"]
+        assert (found["outbox"], found["received"], found["holes"]) == (uuid, [[1, 40]], [])
+        assert found["gateway"]["gateway"] == "gw-1"
+        assert found["gateway"]["received"] == 7
+        assert found["gateway"]["balanced"] is True
+
+
+def test_of_two_revisions_the_higher_counts_whatever_comes_last(cloud: RunningCloud) -> None:
+    for rev, mean in ((0, 1.0), (2, 3.0), (1, 2.0)):
+        cloud.write(lines.window(START_NS, mean, line="revised", rev=rev))
+    found = cloud.get("/v1/windows", line="revised")["windows"]
+    assert (found["mean"], found["rev"]) == ([3.0], [2])
+
+
+def test_a_full_queue_answers_503_and_when_to_come_back(tmp_path: Path) -> None:
+    with running_cloud(tmp_path, queue_writes_max="1") as cloud:
+        body = "\n".join(lines.window(START_NS + n) for n in range(2_000))
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda _: cloud.write(body), range(36)))
+        refused = [answer for answer in answers if answer.status_code != 204]
+        assert {answer.status_code for answer in refused} == {503}
+        assert error(refused[0])[1] == "unavailable"
+        assert int(refused[0].headers["Retry-After"]) >= 1
+        assert cloud.write(body).status_code == 204
+
+
+def test_fields_and_tags_outside_the_contract_are_kept(tmp_path: Path) -> None:
+    with running_cloud(tmp_path) as cloud:
+        strange = lines.window(START_NS, line="strange").replace("n=10i", "n=10i,extra=7i")
+        tagged = lines.window(START_NS, line="tagged").replace(" n=", ",shift=early n=")
+        assert cloud.write(f"{strange}\n{tagged}").status_code == 204
+        assert means(cloud, "strange") == [1.5]
+        assert means(cloud, "tagged") == []
+        cloud.stop()
+        import duckdb
+
+        with duckdb.connect(str(cloud.data / "andon.duckdb"), read_only=True) as database:
+            rows = database.execute('SELECT tags, field, "integer" FROM other').fetchall()
+        assert ("extra", 7) in [(field, value) for _, field, value in rows]
+        assert any(json.loads(tags).get("shift") == "early" for tags, _, _ in rows)
+
+
+def test_a_large_write_is_visible_on_the_board_at_once(cloud: RunningCloud) -> None:
+    now_ns = time.time_ns()
+    body = "\n".join(lines.window(now_ns, float(n), line="fast", signal=f"s{n}") for n in range(500))
+    assert cloud.write(body).status_code == 204
+    [line] = [one for one in cloud.get("/v1/board")["lines"] if one["path"]["line"] == "fast"]
+    assert len(line["machines"][0]["signals"]) == 500

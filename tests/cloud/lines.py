@@ -1,0 +1,39 @@
+"""Lines as the agent sends them, for tests."""
+
+SECOND_NS = 10**9
+AREA = "enterprise=acme,site=guiyang,area=assembly"
+
+
+def path(line: str = "line-1", machine: str = "press-01") -> str:
+    return f"{AREA},line={line},machine={machine}"
+
+
+def window(
+    time_ns: int,
+    mean: float = 1.5,
+    *,
+    line: str = "line-1",
+    machine: str = "press-01",
+    signal: str = "ram_force",
+    every: str = "1s",
+    rev: int = 0,
+) -> str:
+    return (
+        f"window,{path(line, machine)},signal={signal},every={every} n=10i,good=1,mean={mean},"
+        f"std=0.5,min={mean - 1},max={mean + 1},first={mean},last={mean},rev={rev}i {time_ns}"
+    )
+
+
+def anomaly(start_ns: int, fields: str, *, line: str = "line-1", machine: str = "press-01") -> str:
+    return f"anomaly,{path(line, machine)},signal=ram_force,detector=level {fields} {start_ns}"
+
+
+def text(time_ns: int, value: str, *, line: str = "line-1", signal: str = "unit") -> str:
+    return f'sample,{path(line)},signal={signal} text="{value}",status=0i {time_ns}'
+
+
+def gateway(time_ns: int, received: int = 1, name: str = "gw-1") -> str:
+    return (
+        f"gateway,{AREA},gateway={name} received={received}i,derived={received}i,filtered=0i,"
+        f'dropped=0i,pending=0i,balanced=true,lag_ms=1.5,version="0.1.0" {time_ns}'
+    )
