@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,8 @@ import numpy.typing as npt
 
 from agent.batch import Batch
 from agent.detect.anomaly import Anomaly
-from agent.detect.episodes import Episodes
+from agent.detect.episodes import CONNECTION, Episodes
+from agent.errors import SignalsFull
 from agent.kernels import events, level, silence, windows
 from agent.ledger import SampleLedger
 from agent.lines import NO_SAMPLES, NO_WINDOWS, SAMPLE, WINDOW
@@ -26,8 +28,15 @@ from agent.signals import KINDS, SECOND_NS, Signal, SignalTable
 
 Array = npt.NDArray[Any]
 
+log = logging.getLogger("andon.derive")
+
 MACHINE_SIGNAL: Final = "_machine"
 """The signal an anomaly names when it concerns the machine as a whole."""
+
+CLOCK_AHEAD: Final = "clock_ahead"
+AHEAD_MAX_NS: Final = 60 * SECOND_NS
+"""What lies further ahead of the gateway's clock is set aside: it would close all windows, and
+what comes after it would be late."""
 
 GROW_MIN: Final = 64
 NO_CHECKPOINT: Final = b""
@@ -96,14 +105,17 @@ class Derive:
         if source in self._lost:
             self._regain(source, batch)
         self.samples.received += len(batch)
+        ahead_ns = batch.received_ns + AHEAD_MAX_NS
+        batch = self._without_ahead(batch, ahead_ns)
         if len(batch):
             self._take_samples(batch)
-        if batch.alive_until_ns > self._alive.get(source, 0):
-            self._alive[source] = batch.alive_until_ns
-            self._advance(source, batch.alive_until_ns)
+        alive_ns = min(batch.alive_until_ns, ahead_ns)
+        if alive_ns > self._alive.get(source, 0):
+            self._alive[source] = alive_ns
+            self._advance(source, alive_ns)
 
     def lose(self, source: str, reason: str, now_ns: int) -> None:
-        """This source's connection is lost: nothing is known since it last vouched.
+        """The source's connection is lost: nothing is known since it last vouched.
 
         Where it never did, it is missed from `now_ns` on.
         """
@@ -126,9 +138,8 @@ class Derive:
 
     def pause(self) -> None:
         """The agent stops: nobody vouches for any signal from here on."""
-        for source, since_ns in self._alive.items():
-            members = self._member_ids(source)
-            windows.interrupt(self._windows, members, since_ns)
+        for source, members in self._members.items():
+            windows.interrupt(self._windows, members, self._alive.get(source, 0))
             silence.interrupt(self._silence, members)
 
     def collect(self) -> Derived:
@@ -151,7 +162,7 @@ class Derive:
     def checkpoint(self) -> bytes:
         """The state of everything, for `stored` of a later start."""
         file = io.BytesIO()
-        document = json.dumps({"anomalies": self._episodes.documents(), "alive": self._alive})
+        document = json.dumps({"anomalies": self._episodes.documents()})
         np.savez_compressed(
             file,
             windows=self._windows[: self._known],
@@ -161,10 +172,20 @@ class Derive:
         )
         return file.getvalue()
 
+    def _without_ahead(self, batch: Batch, ahead_ns: int) -> Batch:
+        sound = batch.time_ns <= ahead_ns
+        if sound.all():
+            return batch
+        self.samples.filtered[CLOCK_AHEAD] += len(batch) - int(sound.sum())
+        return replace(
+            batch, signal=batch.signal[sound], time_ns=batch.time_ns[sound],
+            value=batch.value[sound], status=batch.status[sound],
+        )  # fmt: skip
+
     def _take_samples(self, batch: Batch) -> None:
         columns = (batch.signal, batch.time_ns, batch.value, batch.status)
         self._made.windows += windows.update(
-            self._windows, *columns, batch.received_ns, self._window_out, self._filtered
+            self._windows, *columns, self._window_out, self._filtered
         )
         if self._settings.enabled:
             self._notice(level.update(
@@ -206,10 +227,14 @@ class Derive:
     def _machines(self, members: npt.NDArray[np.int32]) -> list[int]:
         """The ids that stand for the machines of these signals as a whole."""
         machines = {(self._table[i].path, self._table[i].machine): self._table[i] for i in members}
-        return [
-            self._table.add(Signal(path, machine, MACHINE_SIGNAL, signal.source, kind="text"))
-            for (path, machine), signal in machines.items()
-        ]
+        numbers = []
+        for (path, machine), signal in machines.items():
+            stands_for = Signal(path, machine, MACHINE_SIGNAL, signal.source, kind="text")
+            try:
+                numbers.append(self._table.add(stands_for))
+            except SignalsFull as error:
+                log.warning("%s: its lost connection is not told: %s", machine, error)
+        return numbers
 
     def _member_ids(self, source: str) -> npt.NDArray[np.int32]:
         return self._members.get(source, np.empty(0, np.int32))
@@ -224,9 +249,7 @@ class Derive:
             self._windows = _grown(self._windows, size)
             self._level = _grown(self._level, size)
             self._silence = _grown(self._silence, size)
-            self._raw = np.concatenate(
-                [self._raw, np.zeros(size - self._raw.size, np.bool_)]
-            )
+            self._raw = np.concatenate([self._raw, np.zeros(size - self._raw.size, np.bool_)])
         for number in range(self._known, count):
             self._configure(number, self._table[number])
         self._known = count
@@ -238,12 +261,13 @@ class Derive:
 
     def _configure(self, number: int, signal: Signal) -> None:
         row = self._windows[number]
-        if row["every_ns"] != signal.every_ns:
+        kind = KINDS.index(signal.kind)
+        if row["every_ns"] != signal.every_ns or row["kind"] != kind:
             row["begun"] = False
             row["n"] = 0
         row["every_ns"] = signal.every_ns
         row["hold_ns"] = signal.hold_ns
-        row["kind"] = KINDS.index(signal.kind)
+        row["kind"] = kind
         self._level[number]["active"] = signal.kind == "analog"
         quiet = self._silence[number]
         quiet["active"] = signal.kind in ("analog", "counter")
@@ -268,7 +292,10 @@ class Derive:
         self._windows, self._level, self._silence = states
         self._raw = np.zeros(self._windows.size, np.bool_)
         self._episodes = Episodes(document["anomalies"])
-        self._alive = {}
+        for anomaly in self._episodes.open():
+            if anomaly.detector == CONNECTION:
+                source = self._table[anomaly.signal].source
+                self._lost.setdefault(source, []).append(anomaly.signal)
 
 
 class _Made:

@@ -1,10 +1,10 @@
-"""Line protocol: what goes over the wire, after the table "What the agent sends".
+r"""Line protocol: what goes over the wire, after the table "What the agent sends".
 
 Windows and samples come as columns and are written by `agent.kernels.encode`; the rarer lines are
 made one by one with `point`. Both escape alike (InfluxDB v2 line protocol): in tags `,`, `=` and
-space get a backslash, in strings `"` and `\\` do. What the protocol cannot say: a control character
-in a tag becomes a space, a backslash in front of an escaped character or at a tag's end becomes `/`,
-half a surrogate pair becomes `?`, an empty tag, a NaN and an infinity are left out.
+space get a backslash, in strings `"` and `\` do. What the protocol cannot say: a control character
+in a tag becomes a space, a backslash in front of an escaped character or at a tag's end becomes a
+slash, half a surrogate pair becomes `?`; an empty tag, a NaN and an infinity are left out.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ Value = bool | int | float | str | None
 """What a field may hold; None leaves it out."""
 
 _WINDOW_FIELDS: Final = (
-    ("n", INTEGER), ("good", FLOAT), ("mean", FLOAT), ("std", FLOAT), ("min", FLOAT), ("max", FLOAT),
-    ("first", FLOAT), ("last", FLOAT), ("increase", FLOAT), ("rev", INTEGER),
+    ("n", INTEGER), ("good", FLOAT), ("mean", FLOAT), ("std", FLOAT), ("min", FLOAT),
+    ("max", FLOAT), ("first", FLOAT), ("last", FLOAT), ("increase", FLOAT), ("rev", INTEGER),
 )  # fmt: skip
 _SAMPLE_FIELDS: Final = (("value", FLOAT), ("text", TEXT), ("status", INTEGER))
 _DURATIONS: Final = ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns"))
@@ -47,13 +47,22 @@ class Encoder:
         self.learn(signals or {})
 
     def learn(self, signals: Mapping[int, Signal]) -> None:
-        """Take in new signals. An id keeps its path and name for life, so known ones are skipped."""
+        """Take in new signals. Known ones are skipped: an id keeps its path and name for life.
+
+        Raises ValueError where ids would have a hole, whose lines would have no tags.
+        """
         new = {i: _signal_tags(signal) for i, signal in signals.items() if i not in self._tags}
         if not new:
             return
-        self._tags |= new
-        tags = [self._tags.get(i, b"") for i in range(max(self._tags) + 1)]
-        self._heads = pool([b"window" + tag for tag in tags]), pool([b"sample" + tag for tag in tags])
+        known = self._tags | new
+        if max(known) != len(known) - 1:
+            raise ValueError(f"signal ids have a hole: {len(known)} of them up to {max(known)}")
+        self._tags = known
+        tags = [known[i] for i in range(len(known))]
+        self._heads = (
+            pool([b"window" + tag for tag in tags]),
+            pool([b"sample" + tag for tag in tags]),
+        )
 
     def encode(self, lines: Lines) -> tuple[bytes, npt.NDArray[np.int64]]:
         """The lines as bytes, each ended by a newline, and (n + 1,) where each starts.
@@ -286,7 +295,9 @@ def _path_tags(path: Path) -> dict[str, str]:
 
 def _escape_tags(tags: Mapping[str, str]) -> bytes:
     return b"".join(
-        b"," + _escape_tag(name) + b"=" + _escape_tag(value) for name, value in tags.items() if value
+        b"," + _escape_tag(name) + b"=" + _escape_tag(value)
+        for name, value in tags.items()
+        if value
     )
 
 

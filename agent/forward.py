@@ -1,13 +1,16 @@
 """The forwarder: one thread per sink that takes the outbox's lines to the far side, in order.
 
-Enters: packets of the outbox. Leaves: acknowledgements to it, and dead letters. A line is on its way
-as soon as `wake` is set after its commit; nothing polls.
+Enters: packets of the outbox. Leaves: acknowledgements to it, and dead letters. A line is on its
+way as soon as `wake` is set after its commit; nothing polls.
 
     taken          acknowledged, at once the next
     too large      halved
     rejected       bisected down to the very line, which becomes a dead letter; the rest is written
-    unreachable    kept; tried again after 0.5 s, doubling to 30 s with jitter, or when the far side says
+    unreachable    kept; tried again after 0.5 s, doubling to 30 s with jitter, or after Retry-After
     refused        kept; tried again likewise, since somebody may be mending it
+
+A far side that rejects every line, having taken none, is treated as one that refuses: a wrong port
+or bucket must not turn a day of data into dead letters.
 
 A packet that got no answer is sent smaller next time, for a slow link whose packets do not make it
 within the deadline; it grows again with every success. WARN: nothing is lost. ERROR: a line was, or
@@ -32,6 +35,8 @@ from agent.sinks import Sink
 QUIET_S: Final = 60.0
 """The same cause is not logged again before this."""
 
+_DOUBT: Final = "check its url, org and bucket; a wrong line is never alone to blame for all"
+
 _log = logging.getLogger("andon.forward")
 
 
@@ -40,13 +45,15 @@ class Limits:
     """How much is sent at once, and how patiently.
 
     lines_max : lines a packet
-    lines_min : a packet that got no answer is not made smaller than this
+    lines_min : packets are not made smaller than this for lack of an answer
+    rejected_run_max : so many rejected lines in a row, and none taken, are not believed
     retry_first_s, retry_max_s : the pause after the first failure, and the longest
     retry_after_max_s : a longer Retry-After is not believed
     """
 
     lines_max: int = 5000
     lines_min: int = 100
+    rejected_run_max: int = 200
     retry_first_s: float = 0.5
     retry_max_s: float = 30.0
     retry_after_max_s: float = 600.0
@@ -63,7 +70,7 @@ class Forwarder:
         outbox: Outbox,
         sink: Sink,
         wake: threading.Event | None = None,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
         *,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -168,34 +175,55 @@ class Forwarder:
             self._oldest_ns = None
             return False
         self._oldest_ns = packet.made_ns
-        parts = [packet]
+        parts, dead, taken = [packet], list[DeadLetter](), False
         while parts and not self._is_over():
             part = parts.pop()
             try:
                 self._sink.send(part)
             except SinkRejected as error:
-                parts += reversed(self._narrow(part, error))
+                if len(part) > 1:
+                    parts += self._halves(part, error)
+                    continue
+                dead.append(_dead_letter(part, error))
+                if not taken and self._is_doubtful(dead, last=not parts):
+                    raise SinkRefused(f"it rejects every line: {error}", _DOUBT) from error
             else:
-                self._outbox.acknowledge(self.name, part.last)
+                self._settle(part.last, dead)
                 self._succeed(part)
+                dead, taken = [], True
+        if dead and not parts:
+            self._settle(packet.last, dead)
         return True
 
-    def _narrow(self, part: Packet, error: SinkRejected) -> list[Packet]:
-        """The halves of a rejected packet; a single line becomes a dead letter."""
+    def _halves(self, part: Packet, error: SinkRejected) -> list[Packet]:
+        """Both halves of a rejected packet, the first one last, to be taken from the end."""
         half = len(part) // 2
-        if half:
-            if error.too_large:
-                self._lines_max = half
-            return [part.part(0, half), part.part(half, len(part))]
-        cause = "too_large" if error.too_large else "rejected"
-        letter = DeadLetter(part.first, cause, str(error), part.body.removesuffix(b"\n"))
-        self._outbox.acknowledge(self.name, part.last, [letter])
-        self._say(
-            logging.ERROR, cause,
-            f"{self.name} does not take line {part.first}: {error}; it is kept as a dead letter",
-            error.hint,
-        )  # fmt: skip
-        return []
+        if error.too_large:
+            self._shrink(half)
+        return [part.part(half, len(part)), part.part(0, half)]
+
+    def _is_doubtful(self, dead: list[DeadLetter], last: bool) -> bool:
+        """Whether a far side that took none of these lines is wrong about all of them.
+
+        Then it is not the lines: another server answers, or org, bucket or schema are not right.
+        """
+        never_took = last and self._last_ok_ns is None and dead[-1].cause == "rejected"
+        return never_took or len(dead) >= self._limits.rejected_run_max
+
+    def _settle(self, last: int, dead: list[DeadLetter]) -> None:
+        """Lines up to `last` are done with, those in `dead` for good."""
+        self._outbox.acknowledge(self.name, last, dead)
+        for letter in dead:
+            self._say(
+                logging.ERROR, letter.cause,
+                f"{self.name} does not take line {letter.line_id}: {letter.reason}; "
+                "it is kept as a dead letter",
+            )  # fmt: skip
+
+    def _shrink(self, lines: int) -> None:
+        """Send fewer lines at once, until sends succeed again."""
+        smaller = max(lines, self._limits.lines_min)
+        self._lines_max = min(self._lines_max, smaller)
 
     def _succeed(self, packet: Packet) -> None:
         now_ns = self._now_ns()
@@ -214,8 +242,7 @@ class Forwarder:
         delay_s = longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
         if isinstance(error, SinkUnreachable):
             asked_s = min(error.retry_after_s, limits.retry_after_max_s)
-            smaller = max(self._lines_max // 2, limits.lines_min)
-            self._lines_max = min(self._lines_max, smaller)
+            self._shrink(self._lines_max // 2)
         self._failures += 1
         self._next_try_at = time.monotonic() + max(delay_s, asked_s)
         self._problem = self._report(error)
@@ -245,3 +272,8 @@ class Forwarder:
         self._said_at[cause] = now_s
         trace = error if cause == "defect" else None
         _log.log(level, "%s%s", message, f" ({hint})" if hint else "", exc_info=trace)
+
+
+def _dead_letter(line: Packet, error: SinkRejected) -> DeadLetter:
+    cause = "too_large" if error.too_large else "rejected"
+    return DeadLetter(line.first, cause, str(error), line.body.removesuffix(b"\n"))

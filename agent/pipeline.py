@@ -1,16 +1,17 @@
 """The pipeline: from sources to the outbox, in the order things came.
 
-Each source has a task that connects, reads and, when the connection is lost, tries again with growing
-pauses. All put into one bounded queue; when it is full, sources wait. One task takes from it, derives,
-and commits when the interval is over or a machine side holds back; acknowledgements follow the commit.
-When the outbox cannot be written, nothing more is taken and the commit is tried again: the machine
-sides hold back, and nothing that was taken is lost.
+Each source has a task that connects, reads and, when the connection is lost, tries again with
+growing pauses. All put into one bounded queue; when it is full, sources wait. One task takes from
+it, derives, and commits when the interval is over or a machine side holds back; acknowledgements
+follow the commit. When the outbox cannot be written, nothing more is taken and the commit is
+tried again: the machine sides hold back, and nothing that was taken is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import threading
 import time
@@ -37,6 +38,8 @@ OUTAGE_GRACE_NS: Final = 5_000_000_000
 GATEWAY_EVERY_S: Final = 2.0
 COMMIT_RETRY_S: Final = 1.0
 STOP_READING_S: Final = 3.0
+STOP_COMMIT_S: Final = 3.0
+"""A stopping pipeline tries so long to commit what was taken; then it is the machine sides' again."""
 LOOK_S: Final = 0.25
 """How often the worker looks up when nothing comes."""
 TAKEN_MAX: Final = 256
@@ -80,7 +83,7 @@ class _Read:
 
 
 class Pipeline:
-    """Runs sources into one outbox. `publish` is told of each commit's content, for `andon tail`."""
+    """Runs sources into one outbox; `publish` is told what each commit held, for `andon tail`."""
 
     def __init__(
         self,
@@ -128,9 +131,7 @@ class Pipeline:
         worker = asyncio.create_task(self._work())
         stopped = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait(
-                [worker, stopped, *readers], return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait([worker, stopped, *readers], return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
             self._stopping.set()
@@ -138,8 +139,10 @@ class Pipeline:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*readers, return_exceptions=True)
-            await worker
-            await asyncio.gather(*(source.close() for source in self._sources))
+            try:
+                await worker
+            finally:
+                await asyncio.gather(*(_close(source) for source in self._sources))
 
     async def _read(self, source: Source) -> None:
         """Keep one source read until the pipeline stops."""
@@ -158,18 +161,18 @@ class Pipeline:
                         return
                 reason = "the connection ended"
             except SourceError as error:
-                reason = f"{error}. {error.hint}" if error.hint else str(error)
+                reason = f"{error} ({error.hint})" if error.hint else str(error)
             except Exception as error:  # a mistake of ours in one source must not stop the others
                 reason = f"{type(error).__name__}: {error}"
                 log.error("%s: unexpected: %s", source.name, reason, exc_info=error)
             if self._stopping.is_set():
                 return
-            await source.close()
+            await _close(source)
             if state.connected_ever or state.state == "waiting":
                 await self._queue.put(_Lost(source.name, reason))
             state.state, state.reason = "waiting", reason
             pause_s = retry_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, no secret
-            self._say(source.name, f"{reason} Next try in {pause_s:.1f} s.")
+            self._say(source.name, f"{reason}; next try in {pause_s:.1f} s")
             retry_s = min(2 * retry_s, RETRY_MAX_S)
             await self._pause(pause_s)
 
@@ -190,7 +193,8 @@ class Pipeline:
             last = self._stopping.is_set() and all_read and self._queue.empty()
             if last or self._urgent or time.monotonic() >= due_s:
                 self._pass_time()
-                await self._commit(last)
+                if not await self._commit(last):
+                    return
                 due_s = time.monotonic() + self._interval_s
             if last:
                 return
@@ -211,7 +215,8 @@ class Pipeline:
             if now_ns - self._derive.alive_until_ns(source) > OUTAGE_GRACE_NS:
                 self._derive.pass_time(source, now_ns)
 
-    async def _commit(self, last: bool) -> None:
+    async def _commit(self, last: bool) -> bool:
+        """Commit what was derived and acknowledge it; False where a stop came before it could."""
         if last:
             self._derive.pause()
         derived = self._derive.collect()
@@ -222,24 +227,40 @@ class Pipeline:
             signals=self._changed,
             checkpoint=self._checkpoint(last),
         )
-        while not await self._committed(commit):
-            if self._stopping.is_set():
-                log.error("stopping with %d lines that could not be stored", len(commit.lines))
-                return
-            await self._pause(COMMIT_RETRY_S)
+        if not await self._store(commit):
+            log.error(
+                "stopping with %d lines that could not be stored; what was not acknowledged is the "
+                "machine sides' to send again", len(commit.lines),
+            )  # fmt: skip
+            return False
         acks, self._acks, self._urgent = self._acks, [], False
         for ack in acks:
-            ack.call()
+            _call(ack)
         for forwarder in self._forwarders:
             forwarder.wake.set()
         self.windows_made += len(derived.windows)
         self._publish(derived)
+        return True
+
+    async def _store(self, commit: Commit) -> bool:
+        """Try until it is stored; once stopping, only for `STOP_COMMIT_S` more."""
+        give_up_s = math.inf
+        while not await self._committed(commit):
+            if self._stopping.is_set():
+                give_up_s = min(give_up_s, time.monotonic() + STOP_COMMIT_S)
+                if time.monotonic() >= give_up_s:
+                    return False
+                await asyncio.sleep(STOP_COMMIT_S / 10)
+            else:
+                await self._pause(COMMIT_RETRY_S)
+        return True
 
     async def _committed(self, commit: Commit) -> bool:
         try:
             await asyncio.to_thread(self._outbox.commit, commit)
         except OutboxError as error:
-            self._say("outbox", f"{error}. {error.hint} Nothing is lost; machines wait.", loud=True)
+            hint = f" ({error.hint})" if error.hint else ""
+            self._say("outbox", f"{error}{hint}; nothing is lost, the machine sides wait", loud=True)
             return False
         return True
 
@@ -248,10 +269,10 @@ class Pipeline:
         now_ns = time.time_ns()
         ready: list[bytes] = []
         self._changed = self._table.take_changed()
-        said = self._changed.values()
+        said = list(self._changed.values())
         if self._first_commit:
             ready += self._reporter.machines(now_ns)
-            said = {number: signal for number, signal in enumerate(self._table)}.values()
+            said = [signal for signal in self._table if signal.source]
         ready += self._reporter.signals(said, now_ns)
         ready += self._reporter.anomalies(derived.anomalies)
         if time.monotonic() >= self._gateway_due_s:
@@ -296,3 +317,18 @@ class Pipeline:
                 await self._stopping.wait()
         except TimeoutError:
             pass
+
+
+async def _close(source: Source) -> None:
+    """Close a source; a mistake of ours in one must not stop the others."""
+    try:
+        await source.close()
+    except Exception as error:
+        log.error("%s: while closing: %s", source.name, error, exc_info=error)
+
+
+def _call(ack: Ack) -> None:
+    try:
+        ack.call()
+    except Exception as error:  # as above
+        log.error("an acknowledgement failed: %s", error, exc_info=error)

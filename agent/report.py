@@ -1,4 +1,4 @@
-"""What is said in ready lines: anomalies, what is known of machines and signals, the gateway itself."""
+"""Ready lines: anomalies, what is known of machines and signals, and the gateway itself."""
 
 from __future__ import annotations
 

@@ -10,20 +10,25 @@ import asyncio
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path as FilePath
 from typing import Any, Final
 
+import numpy as np
+
+from agent.batch import Batch
 from agent.config import Config, MqttConfig, TopicConfig, signals, topic_signal
-from agent.derive import Derive, Derived, DetectSettings
+from agent.derive import MACHINE_SIGNAL, Derive, Derived, DetectSettings
 from agent.detect.explain import sentence
-from agent.encode import every_text
+from agent.encode import Encoder, every_text
 from agent.errors import OutboxError
 from agent.forward import Forwarder, Limits
-from agent.ledger import Ledger
+from agent.ledger import Ledger, SampleLedger
+from agent.lines import Lines
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
 from agent.pipeline import Pipeline
 from agent.report import Reporter, agent_version
-from agent.signals import SECOND_NS, Signal, SignalTable
+from agent.signals import SECOND_NS, Path, Signal, SignalTable
 from agent.sinks.influxdb import InfluxdbSink
 from agent.sources import Source
 from agent.sources.mqtt import MqttSource
@@ -40,7 +45,7 @@ class Service:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._folder = Path(config.gateway.data)
+        self._folder = FilePath(config.gateway.data)
         self._outbox = _open(self._folder, [sink.name for sink in config.influxdb])
         self._table = SignalTable(config.gateway.signals_max, self._outbox.signals())
         sources = _sources(config, self._table)
@@ -83,6 +88,7 @@ class Service:
         """Run until `stop`, drain, and answer the ledger as it was left."""
         try:
             await self._status.start()
+            await asyncio.to_thread(warm_up)
             for forwarder in self._forwarders:
                 forwarder.start()
             await self._pipeline.run(stop)
@@ -124,6 +130,27 @@ class Service:
             self._status.publish(_events(derived, self._table))
 
 
+def warm_up() -> None:
+    """Compile the kernels, or load them, before machines are connected and wait for answers."""
+    table = SignalTable(2)
+    signal = Signal(Path("e", "s", "a", "l"), "machine", "signal", "source", raw=True)
+    number = table.add(signal)
+    derive = Derive(table, DetectSettings(), SampleLedger(), b"")
+    for second in (1, 2):
+        one = Batch(
+            np.array([number], np.int32),
+            np.array([second * SECOND_NS], np.int64),
+            np.zeros(1),
+            np.zeros(1, np.uint32),
+            received_ns=second * SECOND_NS,
+            alive_until_ns=20 * second * SECOND_NS,
+        )
+        derive.take(signal.source, one)
+    derive.lose(signal.source, "", 0)
+    derived = derive.collect()
+    Encoder({number: signal}).encode(Lines(derived.windows, derived.samples))
+
+
 def ledger_document(ledger: Ledger) -> dict[str, Any]:
     """The ledger as plain values."""
     samples, lines = ledger.samples, ledger.lines
@@ -154,7 +181,7 @@ def ledger_document(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _open(folder: Path, sinks: Sequence[str]) -> SqliteOutbox:
+def _open(folder: FilePath, sinks: Sequence[str]) -> SqliteOutbox:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -169,22 +196,42 @@ def _sources(config: Config, table: SignalTable) -> list[Source]:
     by_source: dict[str, list[tuple[int, Signal]]] = {}
     for signal in signals(config):
         by_source.setdefault(signal.source, []).append((table.add(signal), signal))
-    opcua: list[Source] = [OpcuaSource(server, by_source[server.name]) for server in config.opcua]
-    return opcua + [
-        MqttSource(broker, config.client_id(broker), _resolver(config, broker, table))
+    brokers = {
+        broker.name: MqttSource(broker, config.client_id(broker), _resolver(config, broker, table))
         for broker in config.mqtt
-    ]
+    }
+    _renew(config, table, brokers)
+    opcua = [OpcuaSource(server, by_source[server.name]) for server in config.opcua]
+    return [*opcua, *brokers.values()]
+
+
+def _renew(config: Config, table: SignalTable, brokers: Mapping[str, MqttSource]) -> None:
+    """Bring what earlier runs learned of topics up to the configuration of today.
+
+    A signal that it no longer has belongs to no source, so that nobody vouches for it.
+    """
+    configured = {signal.key for signal in signals(config)}
+    for number, signal in enumerate(list(table)):
+        if signal.key in configured or signal.name == MACHINE_SIGNAL:
+            continue
+        broker = brokers.get(signal.source)
+        if broker is None or broker.signal_of(signal.node) != number:
+            table.add(replace(signal, source=""))
 
 
 def _resolver(config: Config, broker: MqttConfig, table: SignalTable) -> Any:
+    servers = {signal.key: signal.source for signal in signals(config)}
+
     def resolve(topic: TopicConfig, machine: str, name: str) -> tuple[int, bool]:
         signal = topic_signal(config, broker, topic, machine, name)
+        if signal.key in servers:
+            raise ValueError(f"{signal.label} is read from {servers[signal.key]} already")
         return table.add(signal), signal.kind == "text"
 
     return resolve
 
 
-def _events(derived: Derived, table: SignalTable) -> Iterator[Mapping[str, Any]]:
+def _events(derived: Derived, table: SignalTable) -> Iterator[dict[str, Any]]:
     """What `andon tail` shows of a commit."""
     for row in derived.windows:
         signal = table[row["signal"]]
@@ -200,11 +247,11 @@ def _events(derived: Derived, table: SignalTable) -> Iterator[Mapping[str, Any]]
         }  # fmt: skip
     for row in derived.samples:
         signal = table[row["signal"]]
-        said = derived.texts[row["text"]] if row["text"] >= 0 else float(row["value"])
+        said = derived.texts[row["text"]] if row["text"] >= 0 else _finite(row["value"])
         yield {
             "type": "sample", "machine": signal.machine, "signal": signal.name,
             "unit": signal.unit, "time_ns": int(row["time_ns"]),
-            "value": None if said != said else said, "status": int(row["status"]),
+            "value": said, "status": int(row["status"]),
         }  # fmt: skip
     for anomaly in derived.anomalies:
         signal = table[anomaly.signal]
@@ -215,3 +262,8 @@ def _events(derived: Derived, table: SignalTable) -> Iterator[Mapping[str, Any]]
             "noticed_ns": anomaly.noticed_ns, "ended_ns": anomaly.ended_ns,
             "message": sentence(anomaly, signal),
         }  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    """The value as JSON can say it."""
+    return float(value) if math.isfinite(value) else None

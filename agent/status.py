@@ -1,8 +1,8 @@
 """The status socket: how the commands ask the running service.
 
-A Unix socket in the data folder, readable by the service's user and group. A client writes one line of
-JSON, `{"ask": "status"}` or `{"ask": "tail"}`; the answer is one JSON object, or one a line until the
-client hangs up. A client that does not keep up misses lines and is told how many.
+A Unix socket in the data folder, readable by the service's user and group. A client writes one
+line of JSON, `{"ask": "status"}` or `{"ask": "tail"}`; the answer is one JSON object, or one a
+line until the client hangs up. A client that does not keep up misses lines and is told how many.
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ class StatusServer:
     async def start(self) -> None:
         """Listen; a socket that a crash left behind is replaced."""
         self._path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(
-            self._serve, self._path, limit=ASK_BYTES_MAX
-        )
+        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=ASK_BYTES_MAX)
         self._path.chmod(SOCKET_MODE)
 
     async def stop(self) -> None:

@@ -34,7 +34,10 @@ log = logging.getLogger("cloud.app")
 
 
 def create_app(settings: Settings, store: Store, credentials: Credentials) -> FastAPI:
-    """The application over an open store, which it closes when the server stops."""
+    """The application over an open store, which it closes when the server stops.
+
+    The board is rebuilt from the store first.
+    """
     app = FastAPI(
         title="Andon cloud", version=VERSION, lifespan=_lifespan,
         openapi_url=None, docs_url=None, redoc_url=None,
@@ -43,6 +46,7 @@ def create_app(settings: Settings, store: Store, credentials: Credentials) -> Fa
     app.state.store = store
     app.state.credentials = credentials
     app.state.snapshot = Snapshot(settings)
+    app.state.snapshot.rebuild(store)
     app.state.hub = Hub(settings)
     app.state.reads = asyncio.Semaphore(settings.reads_max)
     app.state.login_attempts = login.TokenBucket(settings.login_burst_max, settings.login_refill_s)
@@ -77,7 +81,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             log.exception("the board could not take a commit")
         loop.call_soon_threadsafe(deliver, committed, events)
 
-    snapshot.rebuild(store)
     store.listen(on_commit)
     try:
         yield

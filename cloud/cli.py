@@ -16,7 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from cloud import VERSION, settings
-from cloud.access.credentials import FILE_NAME, Credentials
+from cloud.access import credentials as access
+from cloud.access.credentials import Credentials
 from cloud.errors import CloudError, DataFolderError, ExitCode, UsageError
 
 app = typer.Typer(
@@ -52,24 +53,22 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Take writes, answer reads and show the board, until SIGTERM or Ctrl-C."""
-    from cloud.serve import Ready
-    from cloud.serve import serve as run
-
-    def told(ready: Ready) -> None:
-        _out(json.dumps(ready.as_event()) if as_json else _friendly(ready.as_event()))
-
     with _clear_errors():
-        run(
-            settings.load(
-                host=host,
-                port=port,
-                data=data,
-                tls_cert=tls_cert,
-                tls_key=tls_key,
-                write_token_file=write_token_file,
-            ),
-            told,
+        chosen = settings.load(
+            host=host,
+            port=port,
+            data=data,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            write_token_file=write_token_file,
         )
+        from cloud import serve as serving  # a second of imports that no other command needs
+
+        def told(ready: serving.Ready) -> None:
+            event = ready.as_event()
+            _out(json.dumps(event) if as_json else _friendly(event))
+
+        serving.serve(chosen, told)
 
 
 @app.command("login-url")
@@ -79,11 +78,9 @@ def login_url(
     data: Data = None,
 ) -> None:
     """Print a fresh link to the board; it works once."""
-    from cloud import serve as serving
-
     with _clear_errors(), _credentials(host=host, port=port, data=data) as (chosen, credentials):
         code = credentials.create_login_code()
-        _out(serving.login_url(serving.address(chosen, chosen.port), code))
+        _out(access.login_url(chosen.url(chosen.port), code))
 
 
 @tokens.command("create")
@@ -126,9 +123,9 @@ def version() -> None:
 @contextmanager
 def _credentials(**options: Any) -> Iterator[tuple[settings.Settings, Credentials]]:
     chosen = settings.load(**options)
-    if not (chosen.data / FILE_NAME).is_file():
+    if not (chosen.data / access.FILE_NAME).is_file():
         raise DataFolderError(
-            f"there is no {FILE_NAME} in {chosen.data}; give the folder of a server"
+            f"there is no {access.FILE_NAME} in {chosen.data}; give the folder of a server"
             " that was started before with --data"
         )
     credentials = Credentials(chosen)

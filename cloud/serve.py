@@ -14,13 +14,14 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import uvicorn
 
-from cloud.access.credentials import Credentials, read_token_file
+from cloud.access.credentials import Credentials, login_url, read_token_file
 from cloud.app import create_app
 from cloud.errors import BindError, UsageError
 from cloud.live.stream import Hub
@@ -58,6 +59,7 @@ def serve(settings: Settings, told: Callable[[Ready], None]) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
+    _check_tls(settings)
     with _bind(settings.host, settings.port) as listener:
         store = Store(settings)
         try:
@@ -67,7 +69,7 @@ def serve(settings: Settings, told: Callable[[Ready], None]) -> None:
             store.close()
             raise
         app = create_app(settings, store, credentials)
-        url = address(settings, listener.getsockname()[1])
+        url = settings.url(listener.getsockname()[1])
 
         def listening() -> None:
             code = credentials.create_login_code()
@@ -85,18 +87,6 @@ def serve(settings: Settings, told: Callable[[Ready], None]) -> None:
             ssl_keyfile=settings.tls_key,
         )
         asyncio.run(_Server(config, app.state.hub, listening).serve([listener]))
-
-
-def address(settings: Settings, port: int) -> str:
-    """The address people and gateways use."""
-    scheme = "https" if settings.tls_cert else "http"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{scheme}://{host}:{port}"
-
-
-def login_url(url: str, code: str) -> str:
-    """The link that opens the board once."""
-    return f"{url}/login?code={code}"
 
 
 class _Server(uvicorn.Server):
@@ -144,6 +134,19 @@ def _bind(host: str, port: int) -> socket.socket:
         }.get(error.errno or 0, "; give an address of this machine with --host")
         raise BindError(f"{host}:{port} cannot be bound: {error.strerror}{way_out}") from None
     return listener
+
+
+def _check_tls(settings: Settings) -> None:
+    """Fail before anything is opened; uvicorn reads the files again when it starts."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"--tls-cert {settings.tls_cert} and --tls-key {settings.tls_key} cannot be used:"
+            f" {error.strerror or error}"
+        ) from None
 
 
 def _first_tokens(settings: Settings, credentials: Credentials) -> tuple[str | None, str | None]:

@@ -51,7 +51,9 @@ class Settings(BaseSettings):
     # The live board and its stream.
     recent_windows_max: int = Field(60, ge=1, le=600, description="windows kept per signal")
     rebuild_recent_s: int = Field(3600, ge=1, description="how far back a start looks for them")
-    signals_max: int = Field(100_000, ge=1, description="signals on the board")
+    board_entries_max: int = Field(
+        100_000, ge=1, description="lines, machines, signals and gateways on the board"
+    )
     anomalies_open_max: int = Field(1_000, ge=1, description="open anomalies shown per line")
     anomalies_ended_max: int = Field(20, ge=0, description="ended anomalies shown per line")
     consumers_max: int = Field(200, ge=1, description="stream consumers at the same time")
@@ -68,6 +70,11 @@ class Settings(BaseSettings):
     tokens_max: int = Field(1_000, ge=2)
     login_burst_max: int = Field(20, ge=1, description="login attempts at once")
     login_refill_s: float = Field(3.0, gt=0, description="one more attempt after each")
+
+    def url(self, port: int) -> str:
+        """The address people and gateways use."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{port}"
 
     @model_validator(mode="after")
     def _protects_what_leaves_the_machine(self) -> Self:

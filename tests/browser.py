@@ -1,6 +1,6 @@
 """A real Chromium for tests: a fresh profile, quiet, and told to leave the network alone.
 
-`chromium()` gives a browser, `watched_page()` a page that remembers what it asked and complained of.
+`chromium()` gives a browser, `watched_page()` a page that remembers what it asked and logged.
 """
 
 import os
@@ -51,6 +51,11 @@ class Watched:
     page: Page
     hosts: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Begin anew with the same page."""
+        self.hosts.clear()
+        self.errors.clear()
 
 
 @contextmanager

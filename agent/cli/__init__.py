@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from agent.cli.check import check
-from agent.cli.demo import demo
-from agent.cli.init import init
-from agent.cli.ledger import ledger
-from agent.cli.run import run
-from agent.cli.tail import tail
+# Under other names, or the functions would hide their modules.
+from agent.cli.check import check as _check
+from agent.cli.demo import demo as _demo
+from agent.cli.init import init as _init
+from agent.cli.ledger import ledger as _ledger
+from agent.cli.run import run as _run
+from agent.cli.tail import tail as _tail
 
 app = typer.Typer(
     name="andon",
@@ -19,5 +20,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (init, check, run, demo, tail, ledger):
+for command in (_init, _check, _run, _demo, _tail, _ledger):
     app.command()(command)

@@ -56,7 +56,7 @@ def configure_logging(verbose: bool) -> None:
     )
     logging.getLogger("andon").setLevel(logging.DEBUG if verbose else logging.INFO)
     for library in ("asyncua", "paho", "urllib3", "influxdb_client", "asyncio"):
-        logging.getLogger(library).setLevel(logging.CRITICAL)
+        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
 
 
 async def _serve(service: Any, json: bool) -> Any:

@@ -88,7 +88,8 @@ def _sample(event: dict[str, Any]) -> str:
 
 def _anomaly(event: dict[str, Any]) -> str:
     if event["ended_ns"]:
-        return f"{event['detector']}: over after {(event['ended_ns'] - event['time_ns']) / 1e9:.1f} s"
+        lasted_s = (event["ended_ns"] - event["time_ns"]) / 1e9
+        return f"{event['detector']}: over after {lasted_s:.1f} s"
     return f"{event['severity'].upper()} {event['detector']}: {event['message']}"
 
 

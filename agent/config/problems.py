@@ -24,9 +24,7 @@ PROBLEMS_MAX: Final = 50
 SECRETS: Final = frozenset({("password",), ("token",)})
 """Keys whose values are secrets, wherever they stand."""
 
-WHOLE_REFERENCE: Final = re.compile(
-    r"\$\{(?:credential:[A-Za-z0-9_.-]+|[A-Za-z_][A-Za-z0-9_]*)\}"
-)
+WHOLE_REFERENCE: Final = re.compile(r"\$\{(?:credential:[A-Za-z0-9_.-]+|[A-Za-z_][A-Za-z0-9_]*)\}")
 """A string that is one reference, without a default: all that a secret may be in a file."""
 
 VALUE_CHARS_MAX: Final = 80

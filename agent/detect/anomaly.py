@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 from agent.kernels.events import ALARM_RATIO
 
 ID_CHARACTERS: Final = 12
 SCORE_HALF: Final = 0.5
 """The score of evidence that just reaches its limit."""
+SCORED_RATIO_MAX: Final = 10.0
+"""Beyond this the score is 1 to all digits; a machine's 1e300 must not overflow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,13 @@ class Anomaly:
     @property
     def score(self) -> float:
         """0 to 1: a half at the limit, 0.94 at twice the limit."""
-        return float(1.0 - SCORE_HALF ** (self.ratio**2))
+        return float(1.0 - SCORE_HALF ** (min(self.ratio, SCORED_RATIO_MAX) ** 2))
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Anomaly:
+        """The anomaly that `asdict` wrote; fields of a newer version are ignored."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in document.items() if name in known})
 
     def id(self, label: str) -> str:
         """A short name, the same after a restart; `label` is the signal's `machine/signal`."""

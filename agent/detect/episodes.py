@@ -1,8 +1,8 @@
 """Episodes: from what the kernels notice to anomalies that open, get worse and end.
 
-Enters: rows of dtype EVENT, lost and regained connections. Leaves: an `Anomaly` for each change. The
-open ones are kept, one a signal and detector, so that each line repeats the whole anomaly under the
-same identity.
+Enters: rows of dtype EVENT, lost and regained connections. Leaves: an `Anomaly` for each change.
+The open ones are kept, one a signal and detector, so that each line repeats the whole anomaly
+under the same identity.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from agent.detect.anomaly import Anomaly
 from agent.kernels.events import (
-    ALARM_RATIO, BAD_STATUS, CLOSED, DETECTORS, DROPOUT, OPENED, STUCK,
+    ALARM_RATIO,
+    BAD_STATUS,
+    CLOSED,
+    DETECTORS,
+    DROPOUT,
+    LEVEL,
+    OPENED,
+    STUCK,
 )  # fmt: skip
 
 CONNECTION = "connection"
@@ -26,7 +33,7 @@ class Episodes:
     """The open anomalies of all signals."""
 
     def __init__(self, stored: Iterable[dict[str, Any]] = ()) -> None:
-        anomalies = [Anomaly(**document) for document in stored]
+        anomalies = [Anomaly.from_document(document) for document in stored]
         self._open = {(anomaly.signal, anomaly.detector): anomaly for anomaly in anomalies}
 
     def documents(self) -> list[dict[str, Any]]:
@@ -43,7 +50,7 @@ class Episodes:
         for event in events:
             key = (int(event["signal"]), DETECTORS[event["detector"]])
             if event["what"] == CLOSED:
-                anomaly = self._end(key, int(event["time_ns"]))
+                anomaly = self._end(key, int(event["time_ns"]), event)
             else:
                 anomaly = self._raise(key, event)
             if anomaly is not None:
@@ -60,22 +67,22 @@ class Episodes:
         """The connection is back; None where it was not missed."""
         return self._end((signal, CONNECTION), time_ns)
 
-    def _end(self, key: tuple[int, str], time_ns: int) -> Anomaly | None:
+    def _end(self, key: tuple[int, str], time_ns: int, event: Any = None) -> Anomaly | None:
         anomaly = self._open.pop(key, None)
-        return None if anomaly is None else replace(anomaly, ended_ns=time_ns)
+        if anomaly is None:
+            return None
+        if key[1] == DETECTORS[LEVEL]:
+            anomaly = _measured(anomaly, event)
+        elif key[1] in (DETECTORS[STUCK], DETECTORS[DROPOUT]):
+            anomaly = replace(anomaly, pause_ns=float(event["high"]))
+        return replace(anomaly, ended_ns=time_ns)
 
     def _raise(self, key: tuple[int, str], event: Any) -> Anomaly:
         known = self._open.get(key)
         if event["what"] == OPENED or known is None:
             anomaly = _opened(key, event)
         else:
-            anomaly = replace(
-                known,
-                ratio=float(event["ratio"]),
-                value=float(event["value"]),
-                low=float(event["low"]),
-                high=float(event["high"]),
-            )
+            anomaly = _measured(known, event)
         self._open[key] = anomaly
         return anomaly
 
@@ -94,8 +101,14 @@ def _opened(key: tuple[int, str], event: Any) -> Anomaly:
         )
     if kind == BAD_STATUS:
         return replace(anomaly, value=math.nan, status=int(event["value"]))
+    return _measured(anomaly, event)
+
+
+def _measured(anomaly: Anomaly, event: Any) -> Anomaly:
+    """An anomaly of the level with the worst value so far."""
     return replace(
         anomaly,
+        ratio=float(event["ratio"]),
         value=float(event["value"]),
         expected=float(event["expected"]),
         low=float(event["low"]),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
-from agent.batch import status_name
+from agent.batch import GOOD, SEVERITY_SHIFT, status_name
 from agent.detect.anomaly import Anomaly
 from agent.signals import SECOND_NS, Signal
 
 
 def number(value: float) -> str:
     """A value with four significant digits, thousands grouped, no exponent a person must read."""
-    if value != 0 and not 1e-4 <= abs(value) < 1e9:
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e9:
         return f"{value:.3e}"
-    whole = len(str(int(abs(value))))
-    places = max(0, 4 - whole) if abs(value) >= 1 else 5
+    places = max(0, 3 - math.floor(math.log10(abs(value))))
     text = f"{value:,.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -54,6 +56,8 @@ def _dropout(anomaly: Anomaly, unit: str) -> str:
 
 
 def _bad_status(anomaly: Anomaly, _unit: str) -> str:
+    if anomaly.status >> SEVERITY_SHIFT == GOOD:
+        return f"the machine sends no number (NaN or infinity) since {clock(anomaly.start_ns)}"
     return f"the machine reports {status_name(anomaly.status)} since {clock(anomaly.start_ns)}"
 
 

@@ -28,4 +28,4 @@ def _cache_folder() -> Path:
     return root / "andon" / f"kernels-{_sources_hash()}"
 
 
-numba.config.CACHE_DIR = str(_cache_folder())
+numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]

@@ -11,11 +11,17 @@ Array = npt.NDArray[Any]
 
 
 def drain(step: Callable[[int], tuple[int, int]], size: int, out: Array) -> list[Array]:
-    """Run `step(begin)`, which fills `out` and answers (rows filled, next begin), up to `size`."""
+    """Run `step(begin)`, which fills `out` and answers (rows filled, next begin), up to `size`.
+
+    Raises ValueError where `out` cannot hold what one row of the input may say.
+    """
     blocks: list[Array] = []
     begin = 0
     while begin < size:
-        count, begin = step(begin)
+        count, next_begin = step(begin)
+        if next_begin == begin:
+            raise ValueError(f"scratch of {out.size} rows is too small for this kernel")
+        begin = next_begin
         if count:
             blocks.append(out[:count].copy())
     return blocks

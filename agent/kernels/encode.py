@@ -1,7 +1,7 @@
 """Line protocol from columns: one pass over the rows, straight into one buffer of bytes.
 
-Enters: for each row the number of its tags (heads and tails, escaped beforehand) and one 64-bit cell
-per field. Leaves: the lines and where each starts. Nothing can fail; the wrapper checks the shapes.
+Enters: for each row the number of its tags (heads and tails, escaped beforehand) and one 64-bit
+cell per field. Leaves: the lines and where each starts. What can fail: shapes that do not fit.
 
 Floats are written with the fewest digits that read back as the same double, digit for digit what
 Python's repr gives except for a trailing ".0". Method: Raffaello Giulietti, "The Schubfach way to
@@ -9,7 +9,7 @@ render doubles" (2021), sections 8 and 9: the interval of decimals that round to
 126-bit estimate of a power of ten, and at most four candidates are compared.
 
 NaN and infinities have no form in line protocol: the field is left out.
-Cost: about 45 ns a float of 17 digits, 0.6 us a full window line. Memory: one table of 10 kB.
+Cost: about 0.1 us a float of 17 digits, 0.8 us a window line of 245 B. Memory: 10 kB of tables.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _product(a, b):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _scaled(g1, g0, cp):  # type: ignore[no-untyped-def]
-    """g * cp / 2^127 rounded to odd (Giulietti, section 9.9)."""
+    """The product g * cp / 2^127, rounded to odd (Giulietti, section 9.9)."""
     x1, _ = _product(g0, cp)
     y1, y0 = _product(g1, cp)
     z = (y0 >> _1) + x1
@@ -347,6 +347,7 @@ def encode_lines(
         raise ValueError(f"{len(head)} heads and {len(tail)} tails for {n} rows")
     out, offsets = np.empty(bound, np.uint8), np.empty(n + 1, np.int64)
     end = _put_lines(
-        out, offsets, *heads, head, *tails, tail, *names, kinds, cells, *texts, time_ns.view(np.uint64)
+        out, offsets, *heads, head, *tails, tail,
+        *names, kinds, cells, *texts, time_ns.view(np.uint64),
     )  # fmt: skip
     return out[:end].tobytes(), offsets

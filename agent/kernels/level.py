@@ -7,10 +7,11 @@
 
 c and s are the location and scale with Huberised residuals of Gelper, Fried and Croux (2010),
 "Robust forecasting with exponential and Holt-Winters smoothing"; B makes s
-consistent for normal noise. The chart on m is Roberts (1959). Gain g is 1/n in the warm-up and dt
-/ TAU_LEVEL after it; lowest, highest and the extremes of m are those of the warm-up, so that a
-signal that swings with the stroke is judged by its swing. Nothing is learned from a value outside
-the limits.
+consistent for normal noise. The chart on m is Roberts (1959). Gain g is 1/n in the warm-up, dt
+/ TAU_LEVEL after it, and never more than at the warm-up's end; lowest, highest and the extremes of
+m are those of the warm-up, so that a signal that swings with the stroke is judged by its swing.
+Nothing is learned from a value outside the limits, nor from one that did not move: a night at
+rest would draw the limits together.
 
 An episode opens when a limit is reached, is an alarm at twice the distance, and is over when the
 value stayed within 0.8 of the limits for `off_ns`. Only Good, finite values are judged. Cost: about
@@ -39,6 +40,8 @@ TAU_LEVEL_NS: Final = 600e9
 SETTLE_SAMPLES: Final = 20
 WARMUP_SAMPLES: Final = 60
 """A level is judged after this many samples that moved, and after the warm-up time."""
+GAIN_MAX: Final = 1.0 / WARMUP_SAMPLES
+"""However long the pause before it, one sample says no more than one of the warm-up."""
 
 STATE: Final = np.dtype(
     [
@@ -61,6 +64,8 @@ STATE: Final = np.dtype(
         ("calm_ns", np.int64),  # since when the open episode has been calm; 0 while it is not
         ("ratio", np.float64),  # worst of the episode, with its value
         ("worst", np.float64),
+        ("worst_low", np.float64),  # and the limits it broke
+        ("worst_high", np.float64),
     ],
     align=True,
 )
@@ -96,8 +101,9 @@ def _learn(s: Any, x: float, gain: float) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _warm_up(s: Any, t: int, x: float, warmup_ns: int) -> None:
-    _learn(s, x, 1.0 / (s.changes + 1.0))
+def _warm_up(s: Any, t: int, x: float, moved: bool, warmup_ns: int) -> None:
+    if moved:
+        _learn(s, x, 1.0 / (s.changes + 1.0))
     if s.changes > SETTLE_SAMPLES and t - s.first_ns > warmup_ns // 3:
         s.lowest = min(s.lowest, x)
         s.highest = max(s.highest, x)
@@ -121,17 +127,23 @@ def _limits(s: Any) -> tuple[float, float, float, float]:
 @numba.njit(cache=True, nogil=True)
 def _ratio(x: float, c: float, low: float, high: float) -> float:
     """How far x lies from c, as a share of the way to the limit on its side."""
-    return (x - c) / (high - c) if x >= c else (c - x) / (c - low)
+    far, reach = (x - c, high - c) if x >= c else (c - x, c - low)
+    return far / reach if reach > 0.0 else 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _say(s: Any, number: int, what: int, at: int, row: Any) -> None:
+    """The open episode by its worst value so far."""
+    say(
+        row, number, LEVEL, what, s.since_ns, at, s.ratio,
+        s.worst, s.level, s.worst_low, s.worst_high,
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True)
 def _close_if_calm(s: Any, number: int, t: int, off_ns: int, out: Array, count: int) -> int:
     if s.open and s.calm_ns > 0 and t >= s.calm_ns + off_ns:
-        low, high, _, _ = _limits(s)
-        say(
-            out[count], number, LEVEL, CLOSED, s.since_ns, s.calm_ns, s.ratio,
-            s.worst, s.level, low, high,
-        )  # fmt: skip
+        _say(s, number, CLOSED, s.calm_ns, out[count])
         s.open = False
         return count + 1
     return count
@@ -143,15 +155,16 @@ def _judge(s: Any, number: int, t: int, x: float, out: Array, count: int) -> tup
     low, high, mean_low, mean_high = _limits(s)
     ratio = _ratio(x, s.level, low, high)
     mean_ratio = _ratio(s.mean, s.level, mean_low, mean_high)
+    worst = x
     if mean_ratio > ratio:
-        ratio, low, high = mean_ratio, mean_low, mean_high
+        ratio, worst, low, high = mean_ratio, s.mean, mean_low, mean_high
     what = -1
     if ratio >= WARNING_RATIO and not s.open:
         s.open, s.alarm, s.since_ns, s.ratio, s.calm_ns = True, False, t, 0.0, 0
         what = OPENED
     if s.open:
         if ratio > s.ratio:
-            s.ratio, s.worst = ratio, x
+            s.ratio, s.worst, s.worst_low, s.worst_high = ratio, worst, low, high
         if ratio >= ALARM_RATIO and not s.alarm:
             s.alarm = True
             what = RAISED if what < 0 else what
@@ -160,7 +173,7 @@ def _judge(s: Any, number: int, t: int, x: float, out: Array, count: int) -> tup
         elif s.calm_ns == 0:
             s.calm_ns = t
     if what >= 0:
-        say(out[count], number, LEVEL, what, s.since_ns, t, ratio, x, s.level, low, high)
+        _say(s, number, what, t, out[count])
         count += 1
     return count, ratio
 
@@ -185,18 +198,19 @@ def _update(
         if dt <= 0:
             continue
         s.time_ns = t
-        s.changes += x != s.value
+        moved = x != s.value
+        s.changes += moved
         s.value = x
         reach = POINT_LIMIT * np.sqrt(s.variance)
         pulled = s.level + min(max(x - s.level, -reach), reach) if s.ready else x
         s.mean += (pulled - s.mean) * (dt / (TAU_MEAN_NS + dt))
         if not s.ready:
-            _warm_up(s, t, x, warmup_ns)
+            _warm_up(s, t, x, moved, warmup_ns)
             continue
         count = _close_if_calm(s, number, t, off_ns, out, count)
         count, ratio = _judge(s, number, t, x, out, count)
-        if ratio < WARNING_RATIO and not s.open:
-            _learn(s, x, dt / (TAU_LEVEL_NS + dt))
+        if moved and ratio < WARNING_RATIO and not s.open:
+            _learn(s, x, min(dt / (TAU_LEVEL_NS + dt), GAIN_MAX))
     return count, signal.size
 
 

@@ -2,15 +2,17 @@
 
     stuck       no change for max(2 s, 3 x longest pause between changes), in a source alive
     dropout     no sample for max(2 s, 3 x longest pause between samples), where samples come
-                anyway (MQTT); a source that sends only changes (OPC UA) makes a pause mean "unchanged"
+                anyway (MQTT); a source that sends only changes (OPC UA) makes a pause mean
+                "unchanged"
     bad_status  no Good value for 1 s
 
 The longest pauses are learned from the signal itself and fade by 0.1 % a sample, so that a pause
-that never comes again is forgotten. A signal is judged after 30 changes and the warm-up, and for
-`stuck` only while its pauses are alike (longest at most 10 times the mean): a set point that
-moves twice a shift is not stuck. An episode starts when the value or the samples stopped and is
-noticed when the limit has passed; both are exact times, whenever the loop happened to look. It is
-over with the next Good sample that moves. Cost: about 10 ns a sample; memory: 112 B a signal.
+that never comes again is forgotten. A signal is judged for its status from its first Good value,
+for pauses after 30 changes and the warm-up, and for `stuck` only while its pauses are alike
+(longest at most 10 times the mean): a set point that moves twice a shift is not stuck. An episode
+starts when the value or the samples stopped and is noticed when the limit has passed; both are
+exact times, whenever the loop happened to look. It is over with the next Good sample that moves.
+Cost: about 10 ns a sample; memory: 112 B a signal.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ def _look(s: Any, number: int, now: int, warmup_ns: int, out: Array, count: int)
     if s.open or s.interrupted or s.first_ns == 0:
         return count
     if s.bad_ns > 0:
-        if now >= s.bad_ns + BAD_LIMIT_NS and s.changes > 0:
+        if now >= s.bad_ns + BAD_LIMIT_NS:
             _open(s, number, BAD_STATUS, s.bad_ns, s.bad_ns + BAD_LIMIT_NS, 0.0, out[count])
             return count + 1
         return count

@@ -32,15 +32,11 @@ TEXT: Final = 3
 
 LATE: Final = 0
 SAME_TIME: Final = 1
-CLOCK_AHEAD: Final = 2
-FILTERED: Final = ("late", "same_time", "clock_ahead")
+FILTERED: Final = ("late", "same_time")
 """Causes of filtering, by the index at which `update` counts them."""
 
 EMPTY_RUN_MAX: Final = 360
 """Longest run of windows closed at once for one signal; what lies beyond is skipped, uncovered."""
-
-AHEAD_MAX_NS: Final = 60_000_000_000
-"""A sample further ahead of the gateway's clock is set aside: it would close all windows."""
 
 OUT_ROWS: Final = 4 * EMPTY_RUN_MAX
 
@@ -187,7 +183,7 @@ def _accept(s: Any, time_ns: int, value: float, good: bool, again: bool) -> None
 @numba.njit(cache=True, nogil=True)
 def _update(
     state: Array, signal: Array, time_ns: Array, value: Array, status: Array,
-    received_ns: int, begin: int, out: Array, filtered: Array,
+    begin: int, out: Array, filtered: Array,
 ) -> tuple[int, int]:  # fmt: skip
     count = 0
     for i in range(begin, signal.size):
@@ -199,9 +195,6 @@ def _update(
             continue
         t = time_ns[i]
         again = False
-        if t > received_ns + AHEAD_MAX_NS:
-            filtered[CLOCK_AHEAD] += 1
-            continue
         if not s.begun:
             _clear(s)
             s.begun = True
@@ -257,25 +250,21 @@ def new_state(size: int) -> Array:
 
 def update(
     state: Array, signal: Array, time_ns: Array, value: Array, status: Array,
-    received_ns: int, out: Array, filtered: Array,
+    out: Array, filtered: Array,
 ) -> list[Array]:  # fmt: skip
     """Take samples of any signals, in order of arrival; signals of kind text are passed over.
 
     state : (m,) STATE, changed
     signal, time_ns, value, status : (n,) int32, int64, float64, uint32
-    received_ns : the gateway's clock when they came
     out : (OUT_ROWS,) of dtype `agent.lines.WINDOW`, scratch
-    filtered : (3,) int64, raised by the samples set aside, by cause (`FILTERED`)
+    filtered : (2,) int64, raised by the samples set aside, by cause (`FILTERED`)
 
     Returns the windows that these samples closed, in blocks.
     """
     return drain(
-        lambda begin: _update(
-            state, signal, time_ns, value, status, received_ns, begin, out, filtered
-        ),
-        signal.size,
-        out,
-    )
+        lambda begin: _update(state, signal, time_ns, value, status, begin, out, filtered),
+        signal.size, out,
+    )  # fmt: skip
 
 
 def advance(state: Array, members: Array, alive_until_ns: int, out: Array) -> list[Array]:

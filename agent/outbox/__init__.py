@@ -1,7 +1,7 @@
 """The outbox: what was committed and not yet acknowledged, and the ledger that commits with it.
 
-Contract (`Outbox`), kept by `sqlite.py` on disk and by `memory.py` for tests; the conformance suite in
-`tests/conformance/outbox.py` runs over both. All methods may be called from any thread.
+Contract (`Outbox`), kept by `sqlite.py` on disk and by `memory.py` for tests; the conformance suite
+in `tests/conformance/outbox.py` runs over both. All methods may be called from any thread.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Outbox(Protocol):
         """The stored kernel state, b"" when there is none."""
 
     def commit(self, commit: Commit) -> None:
-        """Make all of it durable, or none. Raises OutboxError."""
+        """Make all of it durable, or none. Raises OutboxError; then commit the same once more."""
 
     def packet(self, sink: str, lines_max: int) -> Packet | None:
         """The next lines for this sink, at most `lines_max`; None when it has them all."""

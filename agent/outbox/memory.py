@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -81,7 +82,7 @@ class MemoryOutbox:
             self._encoder.learn(commit.signals)
             body, offsets = self._encoder.encode(commit.lines)
             made_ns = self._now_ns()
-            for start, stop in zip(offsets, offsets[1:], strict=False):
+            for start, stop in pairwise(offsets):
                 store.lines.append((made_ns, body[start:stop]))
             store.signals |= commit.signals
             store.samples = commit.samples.copy()
@@ -103,9 +104,7 @@ class MemoryOutbox:
         with self._lock:
             store = self._store
             if sink not in store.positions or last > len(store.lines):
-                raise ValueError(
-                    f"{sink!r} acknowledges line {last}; {len(store.lines)} were made"
-                )
+                raise ValueError(f"{sink!r} acknowledges line {last}; {len(store.lines)} were made")
             position = store.positions[sink]
             dead = [letter for letter in dead if position < letter.line_id <= last]
             for letter in dead:

@@ -17,28 +17,25 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sqlite3
 import threading
 import time
-import uuid
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from agent.encode import Encoder, join
-from agent.errors import OutboxError
 from agent.ledger import Ledger
 from agent.lines import Lines, Packet
 from agent.outbox import Commit, DeadLetter, Usage
 from agent.outbox.blocks import BLOCK_LINES_MAX, BlockDamagedError, pack, unpack
+from agent.outbox.file import open_file
 from agent.outbox.lock import FileLock
 from agent.outbox.reader import Reader, connect, sqlite_errors
-from agent.outbox.sql import SCHEMA_VERSION, SQL
+from agent.outbox.sql import SQL
 from agent.signals import Signal
 
 BYTES_MAX: Final = 1 << 30
@@ -66,7 +63,7 @@ def open_outbox(
     with ExitStack() as opened, sqlite_errors(path, "open"):
         lock = FileLock(path)
         opened.callback(lock.release)
-        writer = _open_file(path)
+        writer = open_file(path)
         opened.callback(writer.close)
         page_size = writer.execute("PRAGMA page_size").fetchone()[0]
         writer.execute(f"PRAGMA max_page_count = {bytes_max // page_size}")
@@ -136,7 +133,9 @@ class SqliteOutbox:
                     "columns": columns,
                 }
                 write.execute(SQL["put_block"], block)
-            write.execute(SQL["put_made"], (json.dumps(commit.samples.document()), made + len(lines)))
+            write.execute(
+                SQL["put_made"], (json.dumps(commit.samples.document()), made + len(lines))
+            )
             if commit.checkpoint is not None:
                 write.execute(SQL["put_checkpoint"], (commit.checkpoint,))
             # Tags must be known before any reader can see the lines.
@@ -246,7 +245,7 @@ class SqliteOutbox:
 
     def _encode(self, blocks: list[Any], position: int, last: int) -> list[Any]:
         """Lines (position, last] of these blocks, encoded; stops before an unreadable one."""
-        parts = []
+        parts: list[Any] = []
         for block in blocks:
             try:
                 lines = self._unpack(block)
@@ -283,56 +282,6 @@ class _UnreadableError(Exception):
         super().__init__(str(why))
         self.first = first
         self.last = last
-
-
-def _open_file(path: Path) -> sqlite3.Connection:
-    """The file opened for writing; a damaged one is set aside and a new one made."""
-    try:
-        return _open_checked(path)
-    except sqlite3.DatabaseError as error:
-        name = error.sqlite_errorname if hasattr(error, "sqlite_errorname") else ""
-        if not name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-            raise
-        aside = _set_aside(path)
-        _log.error(
-            "outbox %s is damaged (%s); it was set aside as %s and a new one begun. "
-            "Its unsent lines are in there.", path, error, aside,
-        )  # fmt: skip
-    return _open_checked(path)
-
-
-def _open_checked(path: Path) -> sqlite3.Connection:
-    writer = connect(path)
-    try:
-        writer.executescript(SQL["settings"])
-        (found,) = writer.execute(SQL["check"]).fetchone()
-        if found != "ok":
-            error = sqlite3.DatabaseError(found)
-            error.sqlite_errorname = "SQLITE_CORRUPT"
-            raise error
-        if not writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            _create(writer)
-    except BaseException:
-        writer.close()
-        raise
-    return writer
-
-
-def _create(writer: sqlite3.Connection) -> None:
-    writer.executescript(f"BEGIN IMMEDIATE; {SQL['create']}")
-    rows = [("schema", str(SCHEMA_VERSION)), ("uuid", str(uuid.uuid4()))]
-    writer.executemany(SQL["put_meta"], rows)
-    writer.execute("COMMIT")
-
-
-def _set_aside(path: Path) -> Path:
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            os.replace(part, aside.with_name(aside.name + suffix))
-    return aside
 
 
 def _steps(length: int, step: int) -> Iterator[tuple[int, int]]:

@@ -1,8 +1,9 @@
 """Sources: machine sides that are read.
 
-A source connects, yields `(Batch, ack)`, closes; each is one folder with its sample configuration and
-README. When to retry, to batch and to stop is the pipeline's alone. `ack` is called once the batch has
-been committed; a source whose machine side waits for acknowledgement sends it then, never before.
+A source connects, yields `(Batch, ack)`, closes; each is one folder with its sample configuration
+and README. When to retry, to batch and to stop is the pipeline's alone. `ack` is called once the
+batch has been committed; a source whose machine side waits for acknowledgement sends it then,
+never before.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from agent.batch import Batch
+
+TEXT_MAX: Final = 10_000
+"""Longest text value, in characters; a longer one is not text but a document."""
 
 
 @dataclass(frozen=True, slots=True)

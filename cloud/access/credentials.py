@@ -179,6 +179,11 @@ class Credentials:
             return self._file.execute(sql, values).fetchall()
 
 
+def login_url(url: str, code: str) -> str:
+    """The link that opens the board once."""
+    return f"{url}/login?code={code}"
+
+
 def read_token_file(path: Path) -> str:
     """The token in a file, without surrounding white space.
 

@@ -35,7 +35,8 @@ class Signal:
         """Take one window; whether it is news.
 
         Not news: a revision not higher than the known one, and windows coarser than those shown.
-        The signal shows its finest windows, until none of those arrived during a whole coarser one.
+        The signal shows its finest windows, until none of those arrived during a whole coarser
+        one; finer ones that are older than what is shown do not take over.
         """
         if every != self.every and not self._switch(every, time_ns):
             return False
@@ -63,7 +64,7 @@ class Signal:
     def _switch(self, every: str, time_ns: int) -> bool:
         end_ns = self.end_ns
         coarser = every_ns(every) >= every_ns(self.every or "")
-        if end_ns is not None and coarser and time_ns < end_ns:
+        if end_ns is not None and time_ns < (end_ns if coarser else self.times[-1]):
             return False
         self.every = every
         self.times, self.revs, self.recent, self.newest = [], [], [], None
@@ -95,9 +96,8 @@ class Line:
         self._fields: dict[tuple[str, str, str, int], dict[str, Any]] = {}
         self._anomalies: dict[tuple[str, str, str, int], Object] = {}
 
-    def take_machine(self, name: str, time_ns: int, fields: dict[str, Any]) -> bool:
+    def take_machine(self, machine: Machine, time_ns: int, fields: dict[str, Any]) -> bool:
         """Take a `machine` line; whether it is news."""
-        machine = self.machines.setdefault(name, Machine())
         return self._take_about(machine, time_ns, fields)
 
     def take_signal(self, signal: Signal, time_ns: int, fields: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from cloud.access import require
 from cloud.errors import Refusal
 from cloud.live.snapshot import RECENT_MAX
+from cloud.live.stream import Hub
 
 router = APIRouter(tags=["live"])
 
@@ -38,13 +39,28 @@ class Board:
 board_route = Route("/v1/board", Board(), methods=["GET"])
 
 
+class _Stream(StreamingResponse):
+    """A response that gives its consumer's place back, even if nothing was ever sent."""
+
+    def __init__(self, hub: Hub, last_event_id: str | None) -> None:
+        self._hub = hub
+        self._consumer = hub.join(last_event_id)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(self._consumer.read(), headers=headers, media_type="text/event-stream")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the consumer or the server goes."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hub.leave(self._consumer)
+
+
 @router.get("/v1/stream")
 async def stream(request: Request) -> StreamingResponse:
     """What changes, as server-sent events; `Last-Event-ID` resumes."""
     require(request, "read")
-    consumer = request.app.state.hub.join(request.headers.get("last-event-id"))
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(consumer.read(), headers=headers, media_type="text/event-stream")
+    return _Stream(request.app.state.hub, request.headers.get("last-event-id"))
 
 
 def _recent(request: Request) -> int:

@@ -67,7 +67,8 @@ class Snapshot:
         self._lock = threading.Lock()
         self._lines: dict[Path, Line] = {}
         self._gateways: dict[tuple[str, str, str, str], Object] = {}
-        self._signals = 0
+        self._entries = 0
+        self._full_told = False
         self._version = 0
         self._boards: dict[int, _Bytes] = {}
         self._fragments: dict[tuple[Path, int], tuple[int, tuple[str, ...], bytes]] = {}
@@ -90,13 +91,15 @@ class Snapshot:
         """Take committed lines; returns what changed."""
         events: list[Event] = []
         for start in range(0, len(rows), SLICE_ROWS):
+            slice_events: list[Event] = []
             with self._lock:
                 for row in rows[start : start + SLICE_ROWS]:
                     event = self._take(row)
                     if event is not None:
                         self._version += 1
-                        events.append(event)
-        return _collected(events)
+                        slice_events.append(event)
+            events += _collected(slice_events)
+        return events
 
     def board(self, recent: int = 0) -> bytes:
         """The board as JSON, with `recent` windows per signal (0: none)."""
@@ -142,64 +145,71 @@ class Snapshot:
     def _take(self, row: LiveRow) -> Event | None:
         if row.measurement == "gateway":
             return self._take_gateway(row)
-        path = path_of(row.tags)
-        line = self._lines.get(path)
-        if line is None:
-            line = self._lines[path] = Line(path, self._settings)
+        line = self._line(path_of(row.tags))
         name = row.tags["machine"]
+        if line is None or (name not in line.machines and not self._room(name)):
+            return None
+        machine = line.machines.setdefault(name, Machine())
         if row.measurement == "machine":
-            news = line.take_machine(name, row.time_ns, row.fields)
+            news = line.take_machine(machine, row.time_ns, row.fields)
             return Event("board", {}) if news else None
         if row.measurement == "anomaly":
             anomaly = line.take_anomaly(row.tags, row.time_ns, row.fields)
-            return (
-                Event("anomaly", {"path": path_object(path), "anomaly": anomaly})
-                if anomaly
-                else None
-            )
-        return self._take_of_signal(line, name, row)
+            told = {"path": path_object(line.path), "anomaly": anomaly}
+            return Event("anomaly", told) if anomaly else None
+        return self._take_of_signal(line, machine, row)
 
-    def _take_of_signal(self, line: Line, machine_name: str, row: LiveRow) -> Event | None:
+    def _take_of_signal(self, line: Line, machine: Machine, row: LiveRow) -> Event | None:
         name = row.tags["signal"]
-        signal, is_new = self._signal(line, machine_name, name)
-        if signal is None:
+        is_new = name not in machine.signals
+        if is_new and not self._room(name):
             return None
-        where: Object = {"path": path_object(line.path), "machine": machine_name, "signal": name}
+        signal = machine.signals.setdefault(name, Signal())
+        line.version += is_new
+        event = self._news(line, signal, row)
+        return Event("board", {}) if is_new else event
+
+    def _news(self, line: Line, signal: Signal, row: LiveRow) -> Event | None:
+        where = {
+            "path": path_object(line.path),
+            "machine": row.tags["machine"],
+            "signal": row.tags["signal"],
+        }
         if row.measurement == "window":
             every = row.tags["every"]
             window = line.take_window(signal, every, row.time_ns, row.fields)
-            if window is not None:
-                return (
-                    Event("board", {})
-                    if is_new
-                    else Event("window", {**where, "every": every, "window": window})
-                )
-        elif row.measurement == "sample" and "text" in row.fields:
+            return Event("window", {**where, "every": every, "window": window}) if window else None
+        if row.measurement == "signal":
+            news = line.take_signal(signal, row.time_ns, row.fields)
+            return Event("board", {}) if news else None
+        if "text" in row.fields:
             text = line.take_text(signal, row.time_ns, str(row.fields["text"]))
-            if text is not None:
-                return Event("board", {}) if is_new else Event("text", {**where, "text": text})
-        elif row.measurement == "signal" and line.take_signal(signal, row.time_ns, row.fields):
-            return Event("board", {})
-        return Event("board", {}) if is_new else None
+            return Event("text", {**where, "text": text}) if text else None
+        return None
 
-    def _signal(self, line: Line, machine_name: str, name: str) -> tuple[Signal | None, bool]:
-        machine = line.machines.setdefault(machine_name, Machine())
-        signal = machine.signals.get(name)
-        if signal is not None:
-            return signal, False
-        if self._signals >= self._settings.signals_max:
-            log.warning("signals_max is reached: %s/%s is stored but not shown", machine_name, name)
-            return None, False
-        self._signals += 1
-        line.version += 1
-        machine.signals[name] = signal = Signal()
-        return signal, True
+    def _line(self, path: Path) -> Line | None:
+        line = self._lines.get(path)
+        if line is None and self._room(path[-1]):
+            line = self._lines[path] = Line(path, self._settings)
+        return line
+
+    def _room(self, name: str) -> bool:
+        """Whether one more line, machine, signal or gateway may be shown; counts it."""
+        if self._entries >= self._settings.board_entries_max:
+            if not self._full_told:
+                log.warning("board_entries_max is reached: %s and others are not shown", name)
+                self._full_told = True
+            return False
+        self._entries += 1
+        return True
 
     def _take_gateway(self, row: LiveRow) -> Event | None:
         tags = row.tags
         key = (tags["enterprise"], tags["site"], tags["area"], tags["gateway"])
         known = self._gateways.get(key)
         if known is not None and known["seen_ns"] > row.time_ns:
+            return None
+        if known is None and not self._room(tags["gateway"]):
             return None
         new = gateway(tags, row.time_ns, row.fields)
         if known == new:

@@ -29,17 +29,18 @@ Message = tuple[int, bytes]
 class Consumer:
     """One reader and the messages that wait for it."""
 
-    def __init__(self, hub: "Hub", waiting: Iterable[bytes]) -> None:
-        self._hub = hub
+    def __init__(self, waiting: Iterable[bytes], messages_max: int, heartbeat_s: float) -> None:
         self._waiting: deque[bytes] = deque(waiting)
+        self._messages_max = messages_max
+        self._heartbeat_s = heartbeat_s
         self._wake = asyncio.Event()
         self._ended = False
 
-    def put(self, message: bytes) -> None:
-        """Add one message; a queue that is full starts afresh with `missed`."""
-        if len(self._waiting) >= self._hub.settings.consumer_messages_max:
+    def put(self, message: bytes, missed: bytes) -> None:
+        """Add one message; a queue that is full starts afresh with `missed` in its place."""
+        if len(self._waiting) >= self._messages_max:
             self._waiting.clear()
-            message = self._hub.missed()
+            message = missed
         self._waiting.append(message)
         self._wake.set()
 
@@ -50,28 +51,25 @@ class Consumer:
 
     async def read(self) -> AsyncIterator[bytes]:
         """Chunks to send, with heartbeats in quiet times."""
-        try:
-            yield b"retry: %d\n\n" % RETRY_MS
-            while True:
-                while self._waiting:
-                    yield self._waiting.popleft()
-                if self._ended:
-                    return
-                self._wake.clear()
-                try:
-                    async with asyncio.timeout(self._hub.settings.heartbeat_s):
-                        await self._wake.wait()
-                except TimeoutError:
-                    yield HEARTBEAT
-        finally:
-            self._hub.leave(self)
+        yield b"retry: %d\n\n" % RETRY_MS
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            if self._ended:
+                return
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(self._heartbeat_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                yield HEARTBEAT
 
 
 class Hub:
     """Hands every message to every consumer; belongs to the event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self._settings = settings
         self._start = f"{time.time_ns():x}"
         self._last = 0
         self._ring: deque[Message] = deque()
@@ -90,7 +88,7 @@ class Hub:
             )
             self._keep(message)
             for consumer in self._consumers:
-                consumer.put(message)
+                consumer.put(message, self.missed())
 
     def join(self, last_event_id: str | None) -> Consumer:
         """A new consumer, resumed after `last_event_id`.
@@ -100,9 +98,12 @@ class Hub:
         Refusal : 503, `consumers_max` are reading already or the server is stopping.
 
         """
-        if self._closed or len(self._consumers) >= self.settings.consumers_max:
+        if self._closed or len(self._consumers) >= self._settings.consumers_max:
             raise Refusal(503, "unavailable", "no more stream consumers now", {"Retry-After": "5"})
-        consumer = Consumer(self, self._since(last_event_id))
+        limits = self._settings
+        consumer = Consumer(
+            self._since(last_event_id), limits.consumer_messages_max, limits.heartbeat_s
+        )
         self._consumers.add(consumer)
         return consumer
 
@@ -126,7 +127,7 @@ class Hub:
     def _keep(self, message: bytes) -> None:
         self._ring.append((self._last, message))
         self._ring_bytes += len(message)
-        limits = self.settings
+        limits = self._settings
         while (
             len(self._ring) > limits.ring_messages_max or self._ring_bytes > limits.ring_bytes_max
         ):
@@ -143,4 +144,4 @@ class Hub:
         if not first - 1 <= last <= self._last:
             return [self.missed()]
         missing = [message for at, message in self._ring if at > last]
-        return missing if len(missing) <= self.settings.consumer_messages_max else [self.missed()]
+        return missing if len(missing) <= self._settings.consumer_messages_max else [self.missed()]

@@ -60,23 +60,24 @@ class WindowFilters(Filters):
 async def anomalies(request: Request, ask: Annotated[AnomalyFilters, Query()]) -> dict[str, Any]:
     """Anomalies by their start, newest first."""
     still_open = None if ask.open is None else ask.open == "true"
-    rows, following = await _page(request, "anomalies", ask, open=still_open)
-    shown = [{**path_object(path_of(row)), **anomaly(row, row["time_ns"], row)} for row in rows]
+    names, rows, following = await _page(request, "anomalies", ask, open=still_open)
+    found = [dict(zip(names, row, strict=False)) for row in rows]
+    shown = [{**path_object(path_of(row)), **anomaly(row, row["time_ns"], row)} for row in found]
     return {"anomalies": shown, "next": following}
 
 
 @router.get("/v1/windows")
 async def windows(request: Request, ask: Annotated[WindowFilters, Query()]) -> dict[str, Any]:
     """Newest revisions of windows, as columns, oldest first."""
-    rows, following = await _page(request, "windows", ask, every=ask.every)
-    return {"windows": _columns(rows), "next": following}
+    names, rows, following = await _page(request, "windows", ask, every=ask.every)
+    return {"windows": _columns(names, rows), "next": following}
 
 
 @router.get("/v1/samples")
 async def samples(request: Request, ask: Annotated[Filters, Query()]) -> dict[str, Any]:
     """Samples, as columns, oldest first."""
-    rows, following = await _page(request, "samples", ask)
-    return {"samples": _columns(rows), "next": following}
+    names, rows, following = await _page(request, "samples", ask)
+    return {"samples": _columns(names, rows), "next": following}
 
 
 @router.get("/v1/gateways")
@@ -113,34 +114,28 @@ async def gateways(request: Request) -> dict[str, Any]:
 
 async def _page(
     request: Request, name: str, ask: Filters, **more: Any
-) -> tuple[list[dict[str, Any]], str | None]:
+) -> tuple[list[str], list[tuple[Any, ...]], str | None]:
+    """Column names without the last, `identity`; rows with it; the cursor of the next page."""
     require(request, "read")
     state = request.app.state
     limit = min(ask.limit, state.settings.page_rows_max)
     after_ns, after_identity = _decode(ask.cursor)
+    parameters = {
+        "from_ns": time_ns("from", ask.start),
+        "to_ns": time_ns("to", ask.end),
+        **ask.model_dump(include={"site", "area", "line", "machine", "signal"}),
+        "after_ns": after_ns,
+        "after_identity": after_identity,
+        "rows": limit + 1,
+        **more,
+    }
     async with state.reads:
-        rows = await asyncio.to_thread(
-            state.store.read,
-            name,
-            from_ns=time_ns("from", ask.start),
-            to_ns=time_ns("to", ask.end),
-            site=ask.site,
-            area=ask.area,
-            line=ask.line,
-            machine=ask.machine,
-            signal=ask.signal,
-            after_ns=after_ns,
-            after_identity=after_identity,
-            rows=limit + 1,
-            **more,
-        )
+        names, rows = await asyncio.to_thread(state.store.select, name, **parameters)
     following = None
     if len(rows) > limit:
         del rows[limit:]
-        following = _encode(rows[-1]["time_ns"], rows[-1]["identity"])
-    for row in rows:
-        del row["identity"]
-    return rows, following
+        following = _encode(rows[-1][names.index("time_ns")], rows[-1][-1])
+    return names[:-1], rows, following
 
 
 def time_ns(name: str, text: str | None) -> int | None:
@@ -169,8 +164,8 @@ def time_ns(name: str, text: str | None) -> int | None:
     return max(_TIME_NS_RANGE[0], min(_TIME_NS_RANGE[1], value))
 
 
-def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+def _columns(names: list[str], rows: list[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
 def _encode(after_ns: int, identity: str) -> str:

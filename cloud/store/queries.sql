@@ -1,4 +1,5 @@
 -- Questions to the database, by name. Parameters that are NULL do not filter. Ranges are half-open.
+-- Pages go by (time, identity); `identity` is their last column.
 
 -- name: last_arrival
 -- The newest arrival number in any table; numbering goes on from there after a restart.
@@ -31,7 +32,7 @@ INSERT OR REPLACE INTO outbox VALUES ($outbox, $received, $repeats, $holes_forgo
 
 -- name: windows
 -- Newest revision of each window whose start lies in [from, to), oldest first.
-SELECT * EXCLUDE (arrival) FROM window_newest
+SELECT * EXCLUDE (arrival, identity), identity FROM window_newest
 WHERE ($from_ns IS NULL OR time_ns >= $from_ns) AND ($to_ns IS NULL OR time_ns < $to_ns)
   AND ($site IS NULL OR site = $site) AND ($area IS NULL OR area = $area)
   AND ($line IS NULL OR line = $line) AND ($machine IS NULL OR machine = $machine)
@@ -42,7 +43,7 @@ LIMIT $rows;
 
 -- name: samples
 -- Samples whose time lies in [from, to), oldest first.
-SELECT * EXCLUDE (arrival) FROM sample_newest
+SELECT * EXCLUDE (arrival, identity), identity FROM sample_newest
 WHERE ($from_ns IS NULL OR time_ns >= $from_ns) AND ($to_ns IS NULL OR time_ns < $to_ns)
   AND ($site IS NULL OR site = $site) AND ($area IS NULL OR area = $area)
   AND ($line IS NULL OR line = $line) AND ($machine IS NULL OR machine = $machine)
@@ -53,7 +54,7 @@ LIMIT $rows;
 
 -- name: anomalies
 -- Anomalies whose start lies in [from, to), newest first.
-SELECT * EXCLUDE (arrival) FROM anomaly_newest
+SELECT * EXCLUDE (arrival, identity), identity FROM anomaly_newest
 WHERE ($from_ns IS NULL OR time_ns >= $from_ns) AND ($to_ns IS NULL OR time_ns < $to_ns)
   AND ($site IS NULL OR site = $site) AND ($area IS NULL OR area = $area)
   AND ($line IS NULL OR line = $line) AND ($machine IS NULL OR machine = $machine)
@@ -75,21 +76,26 @@ SELECT * EXCLUDE (arrival, seen) FROM (
     SELECT *, min(arrival) OVER signals AS seen FROM signal
     WINDOW signals AS (PARTITION BY enterprise, site, area, line, machine, signal)
     QUALIFY row_number() OVER (
-        PARTITION BY enterprise, site, area, line, machine, signal ORDER BY time_ns DESC, arrival DESC
+        PARTITION BY enterprise, site, area, line, machine, signal
+        ORDER BY time_ns DESC, arrival DESC
     ) = 1
 ) ORDER BY seen;
 
 -- name: live_windows
--- For the board: the newest windows of each signal, however old the newest is, and at most $recent others
+-- For the board: the newest window of each signal, however old it is, and with it at most $recent
 -- that lie less than $span_ns before it.
 WITH ends AS (
-    SELECT enterprise, site, area, line, machine, signal, every, max(time_ns) AS newest_ns, min(arrival) AS seen
+    SELECT
+        enterprise, site, area, line, machine, signal, every,
+        max(time_ns) AS newest_ns, min(arrival) AS seen
     FROM "window" GROUP BY ALL
 ), near AS (
-    SELECT w.*, e.seen FROM "window" w JOIN ends e USING (enterprise, site, area, line, machine, signal, every)
+    SELECT w.*, e.seen FROM "window" w
+    JOIN ends e USING (enterprise, site, area, line, machine, signal, every)
     WHERE w.time_ns > e.newest_ns - $span_ns
     QUALIFY row_number() OVER (
-        PARTITION BY enterprise, site, area, line, machine, signal, every, time_ns ORDER BY rev DESC, w.arrival DESC
+        PARTITION BY enterprise, site, area, line, machine, signal, every, time_ns
+        ORDER BY rev DESC, w.arrival DESC
     ) = 1
 )
 SELECT * EXCLUDE (arrival, seen) FROM near

@@ -1,58 +1,68 @@
--- The tables of the cloud. A NOT NULL column of type VARCHAR is a tag, every other nullable column a field: the
--- writer learns the shape of each measurement from here and nowhere else. All tables are append-only: `arrival`
--- rises with every row written, and the `_newest` views choose between rows of one identity (tags and time).
+-- The tables of the cloud. A NOT NULL column of type VARCHAR is a tag, a nullable column a field:
+-- the writer learns the shape of each measurement from here and nowhere else. All tables are
+-- append-only: `arrival` rises with every row written, and the `_newest` views choose between rows
+-- of one identity (tags and time).
 
 -- name: tables
 -- One typed table for each measurement of the contract, `other` for everybody else's.
 CREATE TABLE IF NOT EXISTS machine (
-    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL, line VARCHAR NOT NULL,
-    machine VARCHAR NOT NULL, time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
+    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL,
+    line VARCHAR NOT NULL, machine VARCHAR NOT NULL, time_ns BIGINT NOT NULL,
+    arrival BIGINT NOT NULL,
     model VARCHAR, order_in_line BIGINT, asset_id VARCHAR, ideal_cycle_s DOUBLE
 );
 CREATE TABLE IF NOT EXISTS signal (
-    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL, line VARCHAR NOT NULL,
-    machine VARCHAR NOT NULL, signal VARCHAR NOT NULL, time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
-    kind VARCHAR, unit VARCHAR, low DOUBLE, high DOUBLE, grade VARCHAR, node VARCHAR, description VARCHAR
+    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL,
+    line VARCHAR NOT NULL, machine VARCHAR NOT NULL, signal VARCHAR NOT NULL,
+    time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
+    kind VARCHAR, unit VARCHAR, low DOUBLE, high DOUBLE, grade VARCHAR, node VARCHAR,
+    description VARCHAR
 );
 CREATE TABLE IF NOT EXISTS "window" (
-    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL, line VARCHAR NOT NULL,
-    machine VARCHAR NOT NULL, signal VARCHAR NOT NULL, every VARCHAR NOT NULL,
+    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL,
+    line VARCHAR NOT NULL, machine VARCHAR NOT NULL, signal VARCHAR NOT NULL,
+    every VARCHAR NOT NULL,
     time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
     n BIGINT, good DOUBLE, mean DOUBLE, std DOUBLE, "min" DOUBLE, "max" DOUBLE,
     "first" DOUBLE, "last" DOUBLE, increase DOUBLE, rev BIGINT
 );
 CREATE TABLE IF NOT EXISTS anomaly (
-    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL, line VARCHAR NOT NULL,
-    machine VARCHAR NOT NULL, signal VARCHAR NOT NULL, detector VARCHAR NOT NULL,
+    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL,
+    line VARCHAR NOT NULL, machine VARCHAR NOT NULL, signal VARCHAR NOT NULL,
+    detector VARCHAR NOT NULL,
     time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
-    id VARCHAR, severity VARCHAR, score DOUBLE, value DOUBLE, expected DOUBLE, low DOUBLE, high DOUBLE,
-    ended_ns BIGINT, message VARCHAR, contributors VARCHAR
+    id VARCHAR, severity VARCHAR, score DOUBLE, value DOUBLE, expected DOUBLE,
+    low DOUBLE, high DOUBLE, ended_ns BIGINT, message VARCHAR, contributors VARCHAR
 );
 CREATE TABLE IF NOT EXISTS sample (
-    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL, line VARCHAR NOT NULL,
-    machine VARCHAR NOT NULL, signal VARCHAR NOT NULL, time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
+    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL,
+    line VARCHAR NOT NULL, machine VARCHAR NOT NULL, signal VARCHAR NOT NULL,
+    time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
     value DOUBLE, text VARCHAR, status BIGINT
 );
 CREATE TABLE IF NOT EXISTS state (
-    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL, line VARCHAR NOT NULL,
-    machine VARCHAR NOT NULL, time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
+    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL,
+    line VARCHAR NOT NULL, machine VARCHAR NOT NULL, time_ns BIGINT NOT NULL,
+    arrival BIGINT NOT NULL,
     state VARCHAR, reason VARCHAR, duration_s DOUBLE, energy_kwh DOUBLE
 );
 CREATE TABLE IF NOT EXISTS cycle (
-    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL, line VARCHAR NOT NULL,
-    machine VARCHAR NOT NULL, station VARCHAR NOT NULL DEFAULT '1',
+    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL,
+    line VARCHAR NOT NULL, machine VARCHAR NOT NULL, station VARCHAR NOT NULL DEFAULT '1',
     time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
     unit VARCHAR, product VARCHAR, "order" VARCHAR, verdict VARCHAR, attempt BIGINT,
     duration_s DOUBLE, ideal_s DOUBLE, energy_kwh DOUBLE, inputs VARCHAR
 );
 CREATE TABLE IF NOT EXISTS cycle_value (
-    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL, line VARCHAR NOT NULL,
-    machine VARCHAR NOT NULL, station VARCHAR NOT NULL DEFAULT '1', signal VARCHAR NOT NULL,
+    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL,
+    line VARCHAR NOT NULL, machine VARCHAR NOT NULL, station VARCHAR NOT NULL DEFAULT '1',
+    signal VARCHAR NOT NULL,
     time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
     mean DOUBLE, "min" DOUBLE, "max" DOUBLE, deviation DOUBLE
 );
 CREATE TABLE IF NOT EXISTS gateway (
-    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL, gateway VARCHAR NOT NULL,
+    enterprise VARCHAR NOT NULL, site VARCHAR NOT NULL, area VARCHAR NOT NULL,
+    gateway VARCHAR NOT NULL,
     time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
     received BIGINT, derived BIGINT, filtered BIGINT, dropped BIGINT, pending BIGINT,
     made BIGINT, acknowledged BIGINT, waiting BIGINT, replaced BIGINT, dead_letter BIGINT,
@@ -60,38 +70,45 @@ CREATE TABLE IF NOT EXISTS gateway (
 );
 
 -- name: foreign_tables
--- Measurements and fields that are not in the contract: one row per field, the value in the column of its type.
--- `tags` is a JSON object with sorted keys. `other_field` remembers each field's first type, as InfluxDB does.
+-- Measurements and fields that are not in the contract: one row per field, the value in the column
+-- of its type. `tags` is a JSON object with sorted keys. `other_field` remembers each field's first
+-- type, as InfluxDB does.
 CREATE TABLE IF NOT EXISTS other (
     measurement VARCHAR NOT NULL, tags VARCHAR NOT NULL, field VARCHAR NOT NULL,
     time_ns BIGINT NOT NULL, arrival BIGINT NOT NULL,
     float DOUBLE, "integer" BIGINT, unsigned UBIGINT, "boolean" BOOLEAN, string VARCHAR
 );
-CREATE TABLE IF NOT EXISTS other_field (measurement VARCHAR NOT NULL, field VARCHAR NOT NULL, kind VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS other_field (
+    measurement VARCHAR NOT NULL, field VARCHAR NOT NULL, kind VARCHAR NOT NULL
+);
 
 -- name: outbox_tables
--- What has been received from each outbox: closed intervals of line ids, and how many ids came more than once.
+-- What has been received from each outbox: closed intervals of line ids (JSON), how many ids came
+-- more than once, and the gateway in the newest gateway line that came from it.
 CREATE TABLE IF NOT EXISTS outbox (
     outbox VARCHAR PRIMARY KEY, received VARCHAR NOT NULL, repeats BIGINT NOT NULL,
     holes_forgotten BIGINT NOT NULL, gateway VARCHAR
 );
 
 -- name: views
--- Newest wins. A window is replaced whole by the highest revision. Of other identities each field keeps its
--- newest value, as in InfluxDB: writing `ended_ns` to an anomaly leaves its other fields alone. `identity` (with the
--- time) orders rows and names where a page ended; its parts are joined by the unit separator.
+-- Newest wins. A window is replaced whole by the highest revision. Of other identities each field
+-- keeps its newest value, as in InfluxDB: writing `ended_ns` to an anomaly leaves its other fields
+-- alone. `identity` (with the time) orders rows and names where a page ended; its parts are joined
+-- by the unit separator.
 CREATE OR REPLACE VIEW window_newest AS
 SELECT *, concat_ws(chr(31), enterprise, site, area, line, machine, signal, every) AS identity
 FROM "window"
 QUALIFY row_number() OVER (
-    PARTITION BY enterprise, site, area, line, machine, signal, every, time_ns ORDER BY rev DESC, arrival DESC
+    PARTITION BY enterprise, site, area, line, machine, signal, every, time_ns
+    ORDER BY rev DESC, arrival DESC
 ) = 1;
 CREATE OR REPLACE VIEW anomaly_newest AS
 SELECT
     enterprise, site, area, line, machine, signal, detector, time_ns, max(arrival) AS arrival,
     concat_ws(chr(31), enterprise, site, area, line, machine, signal, detector) AS identity,
-    arg_max(id, arrival) AS id, arg_max(severity, arrival) AS severity, arg_max(score, arrival) AS score,
-    arg_max(value, arrival) AS value, arg_max(expected, arrival) AS expected, arg_max(low, arrival) AS low,
+    arg_max(id, arrival) AS id, arg_max(severity, arrival) AS severity,
+    arg_max(score, arrival) AS score, arg_max(value, arrival) AS value,
+    arg_max(expected, arrival) AS expected, arg_max(low, arrival) AS low,
     arg_max(high, arrival) AS high, arg_max(ended_ns, arrival) AS ended_ns,
     arg_max(message, arrival) AS message, arg_max(contributors, arrival) AS contributors
 FROM anomaly GROUP BY ALL;
@@ -99,5 +116,6 @@ CREATE OR REPLACE VIEW sample_newest AS
 SELECT
     enterprise, site, area, line, machine, signal, time_ns, max(arrival) AS arrival,
     concat_ws(chr(31), enterprise, site, area, line, machine, signal) AS identity,
-    arg_max(value, arrival) AS value, arg_max(text, arrival) AS text, arg_max(status, arrival) AS status
+    arg_max(value, arrival) AS value, arg_max(text, arrival) AS text,
+    arg_max(status, arrival) AS status
 FROM sample GROUP BY ALL;

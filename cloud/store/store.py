@@ -126,12 +126,16 @@ class Store:
             self._wake.notify()
 
     def read(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Rows of the query `name`; safe in any thread."""
+        """Rows of the query `name` as objects; safe in any thread."""
+        names, rows = self.select(name, **parameters)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def select(self, name: str, **parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Column names and rows of the query `name`; safe in any thread."""
         cursor = self._connection.cursor()
         try:
             result = cursor.execute(query(name), parameters or None)
-            names = [column[0] for column in result.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+            return [column[0] for column in result.description or ()], result.fetchall()
         finally:
             cursor.close()
 
@@ -277,7 +281,8 @@ class _Transaction:
         self._connection.register("incoming", table)
         try:
             # The name is one of the tables of schema.sql, never text of a writer.
-            self._connection.execute(f'INSERT INTO "{name}" BY NAME SELECT * FROM incoming')  # noqa: S608
+            sql = f'INSERT INTO "{name}" BY NAME SELECT * FROM incoming'  # noqa: S608
+            self._connection.execute(sql)
         finally:
             self._connection.unregister("incoming")
 

@@ -27,6 +27,7 @@ ASSETS = {
 }
 NPM_INPUTS = ("package.json", "package-lock.json", ".npmrc")
 NPM_SECONDS_MAX = 300
+RETRY_MS_MAX = 10_000  # npm would wait a minute; a setting of the user's own wins
 TALK_LINES_MAX = 12
 
 
@@ -114,10 +115,8 @@ def _environment(work: Path) -> dict[str, str]:
     """Ours, with a home npm can write to: build users often have none."""
     home = os.environ.get("HOME", "")
     usable = home != "" and Path(home).is_dir() and os.access(home, os.W_OK)
-    own = {"npm_config_update_notifier": "false"}
-    if not usable:
-        own["HOME"] = str(work)
-    return {**os.environ, **own}
+    patience = {"npm_config_fetch_retry_maxtimeout": str(RETRY_MS_MAX)}
+    return {**patience, **os.environ, **({} if usable else {"HOME": str(work)})}
 
 
 def _explained(command: list[str], talk: str) -> str:

@@ -2,8 +2,8 @@
 
 Enters: a signal of the board snapshot (values in its unit, times in ns) and a catalogue of words.
 Leaves: a frozen view. A value is shown only from the newest window and only where that window has
-one; otherwise its place says why there is none. `static/signals.js` repeats `reading` for each window
-that the stream brings.
+one; otherwise its place says why there is none. `static/signals.js` repeats `reading` for each
+window that the stream brings.
 """
 
 from collections.abc import Iterable

@@ -4,6 +4,8 @@ In: options. Out: what `control.py` says. Exit codes: `control.ExitCode`.
 """
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,16 +116,15 @@ def play(
 ) -> None:
     """Play a recording: its columns as variables of an OPC UA server, row after row."""
     with _one_message():
-        from hardware.line import player
-        from hardware.line.recording import read
+        from hardware.line import recording
 
-        recording = read(
+        table = recording.read(
             file,
             delimiter=delimiter,
             time_column=time,
             columns=columns.split(",") if columns else None,
         )
-        options = player.PlayOptions(
+        options = recording.PlayOptions(
             port=port,
             machine=machine or file.stem,
             speed=speed,
@@ -131,16 +132,20 @@ def play(
             wait=wait,
             control=control,
         )
-        asyncio.run(player.run(recording, options))
+        asyncio.run(recording.run(table, options))
 
 
 @contextmanager
 def _one_message() -> Iterator[None]:
     """Turn what can go wrong into one message and an exit code."""
+    # Until the event loop takes the signals over there is nothing to tidy, only imports to leave.
+    numbers = signal.SIGINT, signal.SIGTERM
+    previous = [signal.signal(number, lambda *_: os._exit(ExitCode.DONE)) for number in numbers]
     try:
         yield
     except LineError as error:
         talk(f"error: {error}")
         raise typer.Exit(error.code) from None
-    except KeyboardInterrupt:  # before the event loop took over
-        raise typer.Exit(ExitCode.DONE) from None
+    finally:
+        for number, handler in zip(numbers, previous, strict=True):
+            signal.signal(number, handler)

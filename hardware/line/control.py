@@ -53,6 +53,7 @@ class Control:
     def __init__(self, *, commands: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._commands = commands
+        self._spoken = False
         self.start = asyncio.Event()
         self.stop = asyncio.Event()
         self.quit = asyncio.Event()
@@ -64,6 +65,10 @@ class Control:
 
     def end(self) -> None:
         """Ask for the end: whatever is waited for, waiting is over."""
+        if not self._spoken:
+            # Nothing is served or owed yet, and what asyncua builds in a thread cannot be stopped.
+            # A broker of ours ends with us.
+            os._exit(ExitCode.DONE)
         for event in (self.quit, self.start, self.stop):
             event.set()
 
@@ -88,6 +93,7 @@ class Control:
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one event to stdout, at once."""
+        self._spoken = True
         try:
             sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
             sys.stdout.flush()

@@ -28,7 +28,7 @@ from hardware.line.faults import Bad, Value
 
 NAMESPACE = "urn:andon:line"
 PATH = "/andon/line"
-STOP_DEADLINE_S = 1.0
+STOP_DEADLINE_S = 0.5  # asyncua closes its sockets first, then waits up to 1 s for its clock
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

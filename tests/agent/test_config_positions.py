@@ -97,7 +97,7 @@ def test_exactly_the_paths_that_the_reader_sees_are_found(newline: str) -> None:
 
 
 class Writer:
-    """Writes a tree of dicts, lists and texts as TOML, in styles that are drawn, and notes lines."""
+    """Writes a tree as TOML, in styles that are drawn, and notes on which line each path is."""
 
     def __init__(self, draw: st.DrawFn) -> None:
         self.draw = draw

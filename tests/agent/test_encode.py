@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
-from influxdb_client import Point
+from influxdb_client.client.write.point import Point
 
 from agent.encode import (
     Encoder,
@@ -28,10 +29,11 @@ from agent.lines import SAMPLE, WINDOW, Lines, Packet
 from agent.signals import Path, Signal
 from tests.agent import naive_encode
 
+ClientPoint: Any = Point  # it has no types
 PATH = Path("acme", "guiyang", "assembly", "line-1")
 SIGNALS = {i: Signal(PATH, f"press-{i // 3:02d}", f"signal_{i}", "press") for i in range(8)}
 ENCODER = Encoder(SIGNALS)
-SEEDED = settings(max_examples=200, deadline=None, derandomize=True)
+SEEDED = settings(max_examples=100, deadline=None, derandomize=True)
 
 every_ns = st.sampled_from([1_000_000_000, 10_000_000_000, 60_000_000_000])
 time_ns = st.integers(-(2**63), 2**63 - 1)
@@ -70,7 +72,7 @@ def written(values: np.ndarray) -> list[str]:
     rows = np.zeros(len(values), SAMPLE)
     rows["value"], rows["text"] = values, -1
     body, _ = ENCODER.encode(Lines(samples=rows))
-    return [re.findall(r" (?:value=([^,]*),)?status", line)[0] for line in body.decode().split("\n")[:-1]]
+    return re.findall(r" (?:value=([^,\n]*),)?status", body.decode())
 
 
 @SEEDED
@@ -95,7 +97,7 @@ def test_floats_at_the_edges_of_their_format_are_written_as_repr_writes_them() -
     powers_of_two = np.ldexp(1.0, np.arange(-1074, 1024))
     neighbours = np.nextafter(powers_of_two, 0.0), np.nextafter(powers_of_two, np.inf)
     values = np.concatenate([
-        [0.0, -0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 2e23, 9007199254740993.0],
+        [0.0, -0.0, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 2e23], [2.0**53 + 2],
         decimals, powers_of_two, *neighbours,
         np.round(rng.normal(0, 100, 20_000), 3), rng.normal(0, 1e-5, 20_000),
         rng.integers(0, 2**63, 50_000).view(np.float64),
@@ -115,11 +117,14 @@ def test_an_empty_window_carries_n_good_and_rev_only() -> None:
 
 def test_a_signal_learned_later_has_its_tags_and_an_unknown_one_is_refused() -> None:
     encoder, row = Encoder(), np.zeros(1, SAMPLE)
-    row["signal"], row["text"] = 3, -1
+    row["signal"], row["text"] = 1, -1
+    encoder.learn({0: SIGNALS[0]})
     with pytest.raises(ValueError, match="head index"):
         encoder.encode(Lines(samples=row))
-    encoder.learn({3: SIGNALS[3]})
-    assert b"signal=signal_3 value=0," in encoder.encode(Lines(samples=row))[0]
+    with pytest.raises(ValueError, match="hole"):
+        encoder.learn({2: SIGNALS[2]})
+    encoder.learn({1: SIGNALS[1]})
+    assert b"signal=signal_1 value=0," in encoder.encode(Lines(samples=row))[0]
 
 
 def test_tags_of_signals_are_escaped_in_columns_as_in_points() -> None:
@@ -127,10 +132,12 @@ def test_tags_of_signals_are_escaped_in_columns_as_in_points() -> None:
     row = np.zeros(1, SAMPLE)
     row["text"] = -1
     body, _ = Encoder({0: signal}).encode(Lines(samples=row))
-    assert body == b"sample,enterprise=a\\ b,site=c\\,d,area=e\\=f,line=g\\ h,machine=m/ value=0,status=0i 0\n"
+    path = rb"sample,enterprise=a\ b,site=c\,d,area=e\=f,line=g\ h,machine=m/"
+    assert body == path + b" value=0,status=0i 0\n"
 
 
-names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\\"), min_size=1)
+letters = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\\")
+names = st.text(letters, min_size=1)
 plain_names = names.filter(lambda name: not name.startswith("#"))
 fields = st.dictionaries(
     names,
@@ -144,13 +151,18 @@ fields = st.dictionaries(
 def test_a_point_is_what_influxdb_client_would_write(
     measurement: str, tags: dict[str, str], fields: dict[str, Value], time_ns: int
 ) -> None:
-    theirs = Point(measurement).time(time_ns)
+    theirs = ClientPoint(measurement).time(time_ns)
     for name, value in tags.items():
         theirs.tag(name, value)
     for name, field in fields.items():
         theirs.field(name, field)
     ours = point(measurement, dict(sorted(tags.items())), dict(sorted(fields.items())), time_ns)
     assert ours.decode() == theirs.to_line_protocol()
+
+
+def as_sayable(tag: str) -> str:
+    spaced = re.sub(r"[\x00-\x1f\x7f]", " ", tag)
+    return re.sub(r"\\+(?=[,= ]|$)", lambda run: "/" * len(run[0]), spaced)
 
 
 @SEEDED
@@ -161,10 +173,7 @@ def test_a_point_reads_back_as_it_was_but_for_what_the_protocol_cannot_say(
     tags: dict[str, str], fields: dict[str, Value]
 ) -> None:
     read = naive_encode.parse(point("m", tags, fields, 5))
-    sayable = {
-        name: re.sub(r"\\+(?=[,= ]|$)", lambda run: "/" * len(run[0]), re.sub(r"[\x00-\x1f\x7f]", " ", value))
-        for name, value in tags.items() if value
-    }  # fmt: skip
+    sayable = {name: as_sayable(value) for name, value in tags.items() if value}
     finite = {
         name: value for name, value in fields.items()
         if value is not None and (not isinstance(value, float) or math.isfinite(value))

@@ -34,6 +34,7 @@ class RunningCloud:
 
     def __init__(self, data: Path, port: int, environment: dict[str, str]) -> None:
         self.data = data
+        self.ready: dict[str, Any] = {}
         self.url = ""
         self.board_url = ""
         self.write_token = ""
@@ -42,7 +43,7 @@ class RunningCloud:
         self._environment = environment
         self._process: subprocess.Popen[str] | None = None
         self._talk: list[str] = []
-        self._client = httpx.Client(timeout=WAIT_S_MAX)
+        self.client = httpx.Client(timeout=WAIT_S_MAX)
 
     def start(self) -> None:
         """Start it and wait until it listens."""
@@ -95,7 +96,7 @@ class RunningCloud:
     ) -> httpx.Response:
         """Post line protocol, gzipped as the agent does; header names take `_` for `-`."""
         body = lines if isinstance(lines, bytes) else lines.encode()
-        return self._client.post(
+        return self.client.post(
             f"{self.url}/api/v2/write",
             params={"org": "andon", "bucket": "andon", "precision": precision},
             content=gzip.compress(body, 1),
@@ -108,7 +109,7 @@ class RunningCloud:
 
     def read(self, path: str, **parameters: str | int) -> httpx.Response:
         """A request with the read token; a trailing `_` of a parameter's name is dropped."""
-        return self._client.get(
+        return self.client.get(
             f"{self.url}{path}",
             params={name.rstrip("_"): value for name, value in parameters.items()},
             headers={"Authorization": f"Bearer {self.read_token}"},
@@ -122,9 +123,10 @@ class RunningCloud:
 
     def close(self) -> None:
         """Let go of connections to it."""
-        self._client.close()
+        self.client.close()
 
     def _take(self, ready: dict[str, Any]) -> None:
+        self.ready = ready
         self.url, self.board_url = ready["url"], ready["board_url"]
         self.write_token = ready["write_token"] or self.write_token
         self.read_token = ready["read_token"] or self.read_token

@@ -158,8 +158,8 @@ class _Demo:
         for fault in verdict.planted:
             if ("planted", fault) not in self._told:
                 self._told.add(("planted", fault))
-                at_s = (fault.start_ns - started_ns) / 1e9
-                say(f"  {at_s:5.1f} s  planted  {fault.kind} on {fault.machine}/{fault.signal}")
+                at_s = (fault.visible_ns - started_ns) / 1e9
+                say(f"  {at_s:5.1f} s  visible  {fault.kind} on {fault.machine}/{fault.signal}")
         for fault, anomaly in verdict.caught.items():
             if ("caught", fault) not in self._told:
                 self._told.add(("caught", fault))

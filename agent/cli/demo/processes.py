@@ -22,6 +22,7 @@ from agent.errors import AndonError, ExitCode
 
 READY_S: Final = 60.0
 STOP_S: Final = 10.0
+LOOK_S: Final = 0.2
 EVENTS_MAX: Final = 1_000
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -36,7 +37,12 @@ class Process:
     """One child that tells its events on stdout, one JSON object a line."""
 
     def __init__(
-        self, name: str, module: str, arguments: Sequence[str], environ: Mapping[str, str], log: Path
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        environ: Mapping[str, str],
+        log: Path,
     ) -> None:
         self.name = name
         self.events: dict[str, dict[str, Any]] = {}
@@ -50,7 +56,7 @@ class Process:
                 stderr=errors,
                 env={**os.environ, **environ},
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - nothing but one system call
+                preexec_fn=_die_with_parent,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -65,10 +71,9 @@ class Process:
         deadline = time.monotonic() + timeout_s
         with self._news:
             while event not in self.events:
-                ended = not self._reader.is_alive()
-                if ended or not self._news.wait(min(0.2, max(0.0, deadline - time.monotonic()))):
-                    if ended or time.monotonic() >= deadline:
-                        raise self._failed(event)
+                if not self._reader.is_alive() or time.monotonic() >= deadline:
+                    raise self._failed(event)
+                self._news.wait(LOOK_S)
             return self.events[event]
 
     def tell(self, command: str) -> None:

@@ -36,8 +36,10 @@ class Fault:
     def explains(self, anomaly: Seen) -> bool:
         """Whether this anomaly is this fault's doing."""
         same = (anomaly.machine, anomaly.signal) == (self.machine, self.signal)
-        return same and self.start_ns <= anomaly.seen_ns and (
-            anomaly.start_ns <= self.end_ns + AFTERMATH_NS
+        return (
+            same
+            and self.start_ns <= anomaly.seen_ns
+            and (anomaly.start_ns <= self.end_ns + AFTERMATH_NS)
         )
 
 

@@ -1,11 +1,11 @@
-"""The InfluxDB v2 write API: one sink for the Andon cloud, InfluxDB 2 and 3, QuestDB, VictoriaMetrics.
+"""The InfluxDB v2 write API: the sink for the Andon cloud, InfluxDB, QuestDB, VictoriaMetrics.
 
-Enters: packets of line protocol. Leaves: one `POST /api/v2/write` each, gzipped, in nanoseconds, with
-`X-Andon-Outbox` and `X-Andon-Lines` so that the far side can prove that nothing is missing; other
-servers ignore these. influxdb-client owns connection and TLS; it is told to retry nothing, and its
-batching mode is not used, since it drops data after 180 s.
+Enters: packets of line protocol. Leaves: one `POST /api/v2/write` each, gzipped, in nanoseconds,
+with `X-Andon-Outbox` and `X-Andon-Lines` so that the far side can prove that nothing is missing;
+other servers ignore these. influxdb-client owns connection and TLS; it is told to retry nothing,
+and its batching mode is not used, since it drops data after 180 s.
 
-What can fail, by answer (`docs` of InfluxDB v2; the policy of retries is the forwarder's):
+What can fail, by answer (when to try again is the forwarder's business):
 
     2xx                         taken, unless it is a web page: then a portal answered, not the API
     413                         SinkRejected(too_large)
@@ -24,8 +24,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from influxdb_client import InfluxDBClient, WriteService
+from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
+from influxdb_client.service.write_service import WriteService
 from urllib3 import exceptions as urllib3_errors
 
 from agent.errors import ConfigError, SinkError, SinkRefused, SinkRejected, SinkUnreachable
@@ -36,9 +37,11 @@ WORDS_MAX: Final = 300
 """So many characters of the far side's words are kept."""
 
 _GZIP_LEVEL: Final = 1
-"""Level 1 costs 1.5 us a window line and leaves 56 B of 245; level 9 costs 10.5 us and leaves 45 B."""
+"""Level 1 costs 1.5 us a window line and leaves 56 B of 245; level 9 10.5 us and 45 B."""
 
 _LATER: Final = frozenset({408, 425, 429})
+
+_Service: Any = WriteService  # influxdb-client has types for its front door only
 
 
 class InfluxdbSink:
@@ -68,13 +71,13 @@ class InfluxdbSink:
         self._place = {"org": org, "bucket": bucket}
         self._timeout_s = timeout_s
         self._url = url.rstrip("/")
-        self._client = InfluxDBClient(
-            url=self._url, token=token or None, org=org, timeout=round(timeout_s * 1000),
+        self._client: Any = InfluxDBClient(
+            url=self._url, token=token, org=org, timeout=round(timeout_s * 1000),
             retries=False, connection_pool_maxsize=1,
         )  # fmt: skip
-        self._api = self._client.api_client
+        self._api: Any = self._client.api_client
         self._api.set_default_header("X-Andon-Outbox", outbox)
-        self._write = WriteService(self._api)
+        self._write = _Service(self._api)
 
     @property
     def name(self) -> str:

@@ -1,15 +1,17 @@
 """The MQTT source: topics of one broker, under paho's connection.
 
-Enters: PUBLISH packets with JSON payloads. Leaves: batches of what came since the last one, at least
-every heartbeat; each vouches for the time up to `LATENESS_NS` ago, within which a sensor's own time
-stamp must lie. How long a single value holds without news is its signal's `hold_ns`. Fails:
-SourceUnreachable when the broker does not answer or the connection is lost, SourceRefused when it
-says no. A payload that cannot be read is counted, said once a minute, and acknowledged, so that it
-never stops the line.
+Enters: PUBLISH packets with JSON payloads. Leaves: batches of what came since the last one, at
+least every heartbeat; each vouches for the time up to `LATENESS_NS` ago, within which a sensor's
+own time stamp must lie. How long a single value holds without news is its signal's `hold_ns`.
+Fails: SourceUnreachable when the broker does not answer or the connection is lost, SourceRefused
+when it says no. A payload that cannot be read is counted, said once a minute, and acknowledged,
+so that it never stops the line.
 
-paho's own thread reads the socket and fills a bounded queue; when that is full, it waits, TCP fills
-up and the broker holds back. QoS 1 messages are acknowledged by hand after the commit, in the session
-they came in: one that outlived its session is the broker's to redeliver.
+paho's own thread reads the socket and fills a bounded queue; when that is full, it waits, TCP
+fills up and the broker holds back. QoS 1 messages are acknowledged by hand after the commit, in
+the session they came in: one that outlived its session is the broker's to redeliver. A session that
+the broker kept begins with its backlog; until that has come, time stands still, or all of it would
+be late.
 """
 
 from __future__ import annotations
@@ -20,11 +22,11 @@ import queue
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.batch import Batch
@@ -42,8 +44,10 @@ HEARTBEAT_S: Final = 0.1
 GATHER_S: Final = 0.02
 """How long a batch waits for company."""
 LATENESS_NS: Final = 250_000_000
-BACKLOG_S: Final = 1.0
-"""After connecting, time stands still this long: a kept session begins with its backlog."""
+SETTLE_S: Final = 1.0
+"""After connecting, time stands still this long: retained messages and the backlog come first."""
+BACKLOG_MAX_S: Final = 600.0
+"""After so long, messages that are old are so because a sensor's clock is wrong."""
 URGENT_MESSAGES: Final = 10
 """Half of mosquitto's max_inflight_messages: so many unacknowledged ones make a commit urgent."""
 CLOSE_S: Final = 3.0
@@ -56,7 +60,8 @@ class MqttSource:
         self._config = config
         self._client_id = client_id
         self._decoder = Decoder(config, resolve)
-        self._client: paho.Client | None = None
+        self._client: _Client | None = None
+        self._gone = asyncio.Event()
         self._session = 0
         self._messages: queue.Queue[paho.MQTTMessage] = queue.Queue(MESSAGES_MAX)
         self._unacknowledged = 0
@@ -65,6 +70,7 @@ class MqttSource:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
         self._connected_s = 0.0
+        self._has_backlog = False
 
     @property
     def name(self) -> str:
@@ -75,6 +81,10 @@ class MqttSource:
         """Messages that brought no sample, by cause."""
         return dict(self._decoder.rejected)
 
+    def signal_of(self, topic: str) -> int | None:
+        """The id of the signal that a topic brings; None where it brings none."""
+        return self._decoder.signal_of(topic)
+
     async def connect(self) -> None:
         """Connect and subscribe, within `connect_timeout_s`."""
         config = self._config
@@ -83,26 +93,18 @@ class MqttSource:
         self._closing.clear()
         self._session += 1
         self._unacknowledged = 0
+        self._has_backlog = False
         self._messages = queue.Queue(MESSAGES_MAX)
-        answered: asyncio.Future[str] = self._loop.create_future()
+        self._gone = asyncio.Event()
+        answered: asyncio.Future[None] = self._loop.create_future()
         self._client = client = self._new_client(answered)
         try:
             async with asyncio.timeout(config.connect_timeout_s):
-                await asyncio.to_thread(
-                    client.connect, config.host, config.port, config.keepalive_s
-                )
+                client.connect_async(config.host, config.port, config.keepalive_s)
                 client.loop_start()
-                refusal = await answered
-        except (OSError, TimeoutError, ValueError) as error:
-            raise SourceUnreachable(
-                f"{self.name}: {config.url} does not answer: {str(error) or 'timed out'}",
-                "is the broker running, is the port right, does a firewall stand between?",
-            ) from error
-        if refusal:
-            raise SourceRefused(
-                f"{self.name}: {config.url} refuses: {refusal}",
-                "check user, password and the broker's access list",
-            )
+                await answered
+        except TimeoutError:
+            raise self._unreachable("timed out") from None
         self._connected_s = time.monotonic()
 
     async def batches(self) -> AsyncIterator[tuple[Batch, Ack]]:
@@ -118,11 +120,12 @@ class MqttSource:
             messages = self._take()
             if self._lost is not None and not messages:
                 raise self._lost
-            behind = len(messages) == BATCH_MESSAGES_MAX
-            settled = time.monotonic() - self._connected_s > BACKLOG_S
-            alive_ns = now_ns - LATENESS_NS if settled and not behind and not self._lost else 0
-            yield self._decoder.batch(messages, now_ns, alive_ns), self._ack(messages)
-            if behind:
+            batch = self._decoder.batch(messages, now_ns, 0)
+            more = len(messages) == BATCH_MESSAGES_MAX
+            if not (more or self._lost or self._is_behind(batch, now_ns)):
+                batch = replace(batch, alive_until_ns=now_ns - LATENESS_NS)
+            yield batch, self._ack(messages)
+            if more:
                 self._news.set()
 
     async def close(self) -> None:
@@ -132,16 +135,26 @@ class MqttSource:
         self._news.set()
         if client is None:
             return
-        client.on_disconnect = None
         client.disconnect()
         try:
-            await asyncio.wait_for(asyncio.to_thread(client.loop_stop), CLOSE_S)
+            await asyncio.wait_for(self._gone.wait(), CLOSE_S)
         except TimeoutError:
-            log.warning("%s: paho's thread does not end; it is left behind", self.name)
+            log.debug("%s: paho's thread still waits for the broker; it is left", self.name)
 
-    def _new_client(self, answered: asyncio.Future[str]) -> paho.Client:
+    def _is_behind(self, batch: Batch, now_ns: int) -> bool:
+        """Whether messages of before may still come: then time must not run ahead of them."""
+        connected_s = time.monotonic() - self._connected_s
+        if connected_s < SETTLE_S:
+            return True
+        if self._has_backlog:
+            fresh = len(batch) > 0 and int(batch.time_ns.min()) >= now_ns - LATENESS_NS
+            quiet = len(batch) == 0 and self._unacknowledged == 0
+            self._has_backlog = not (fresh or quiet or connected_s > BACKLOG_MAX_S)
+        return self._has_backlog
+
+    def _new_client(self, answered: asyncio.Future[None]) -> _Client:
         config = self._config
-        client = paho.Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             clean_session=config.clean_start,
@@ -156,53 +169,77 @@ class MqttSource:
         client.on_message = self._on_message
         client.on_connect = self._on_connect(answered)
         client.on_subscribe = self._on_subscribe(answered)
-        client.on_disconnect = self._on_disconnect(answered)
+        client.on_end = self._on_end(client, answered, self._gone)
         return client
 
-    def _on_connect(self, answered: asyncio.Future[str]) -> Callable[..., None]:
+    def _on_connect(self, answered: asyncio.Future[None]) -> Callable[..., None]:
         def on_connect(
-            client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _p: Properties | None
+            client: paho.Client, _data: Any, flags: paho.ConnectFlags, reason: ReasonCode, _p: Any
         ) -> None:
-            if reason.is_failure:
-                self._answer(answered, str(reason))
-                return
-            filters = dict.fromkeys(topic.filter for topic in self._config.topics)
-            client.subscribe([(name, self._config.qos) for name in filters])
+            if client is not self._client:  # it connected after its deadline
+                client.disconnect()
+            elif reason.is_failure:
+                self._answer(answered, self._refused(str(reason)))
+            else:
+                self._has_backlog = flags.session_present
+                filters = dict.fromkeys(topic.filter for topic in self._config.topics)
+                client.subscribe([(name, self._config.qos) for name in filters])
 
         return on_connect
 
-    def _on_subscribe(self, answered: asyncio.Future[str]) -> Callable[..., None]:
+    def _on_subscribe(self, answered: asyncio.Future[None]) -> Callable[..., None]:
         def on_subscribe(
             _client: paho.Client, _data: Any, _mid: int, reasons: list[ReasonCode], _p: Any
         ) -> None:
             failed = [str(reason) for reason in reasons if reason.is_failure]
-            self._answer(answered, f"subscription: {failed[0]}" if failed else "")
+            self._answer(answered, self._refused(f"subscription: {failed[0]}") if failed else None)
 
         return on_subscribe
 
-    def _on_disconnect(self, answered: asyncio.Future[str]) -> Callable[..., None]:
-        def on_disconnect(
-            _client: paho.Client, _data: Any, _flags: Any, reason: ReasonCode, _p: Any
-        ) -> None:
-            self._lost = SourceUnreachable(
-                f"{self.name}: the connection to {self._config.url} is lost: {reason}"
-            )
-            self._answer(answered, str(reason))
+    def _on_end(
+        self, client: paho.Client, answered: asyncio.Future[None], gone: asyncio.Event
+    ) -> Callable[[str], None]:
+        def on_end(reason: str) -> None:
+            self._answer(answered, self._unreachable(reason or "the connection was closed"))
+            if client is self._client:
+                said = f": {reason}" if reason else ""
+                self._lost = SourceUnreachable(
+                    f"{self.name}: the connection to {self._config.url} is lost{said}"
+                )
             self._tell()
+            self._in_loop(gone.set)
 
-        return on_disconnect
+        return on_end
 
-    def _answer(self, answered: asyncio.Future[str], text: str) -> None:
+    def _unreachable(self, reason: str) -> SourceUnreachable:
+        return SourceUnreachable(
+            f"{self.name}: {self._config.url} does not answer: {reason}",
+            "is the broker running, is the port right, does a firewall stand between?",
+        )
+
+    def _refused(self, reason: str) -> SourceError:
+        if reason == "Server unavailable":  # MQTT 3.1.1, table 3.1: a passing state
+            return self._unreachable(reason)
+        return SourceRefused(
+            f"{self.name}: {self._config.url} refuses: {reason}",
+            "check user, password and the broker's access list",
+        )
+
+    def _answer(self, answered: asyncio.Future[None], error: SourceError | None) -> None:
         def answer() -> None:
-            if not answered.done():
-                answered.set_result(text)
+            if answered.done():
+                return
+            if error is None:
+                answered.set_result(None)
+            else:
+                answered.set_exception(error)
 
         self._in_loop(answer)
 
-    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+    def _on_message(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         """In paho's thread: queue it, and wait where the queue is full."""
         empty = self._messages.empty()
-        while not self._closing.is_set():
+        while client is self._client:
             try:
                 self._messages.put(message, timeout=HEARTBEAT_S)
                 break
@@ -243,3 +280,25 @@ class MqttSource:
                     return
 
         return Ack(call, urgent=self._unacknowledged >= URGENT_MESSAGES)
+
+
+class _Client(paho.Client):
+    """paho's client; its thread connects, and tells when it ends, whatever ended it.
+
+    Left alone, one that dies leaves a connection that nobody reads (paho.mqtt.python#894).
+    """
+
+    on_end: Callable[[str], None]
+
+    def loop_forever(
+        self, timeout: float = 1.0, retry_first_connection: bool = False
+    ) -> MQTTErrorCode:
+        """In paho's thread. The pipeline says when to try again, so the first failure ends it."""
+        reason = ""
+        try:
+            return super().loop_forever(timeout, retry_first_connection=False)
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            return MQTTErrorCode.MQTT_ERR_UNKNOWN
+        finally:
+            self.on_end(reason)

@@ -1,7 +1,7 @@
 """From MQTT messages with JSON payloads to a batch.
 
-The loop over messages is Python's, as is paho's before it. A later version splits and decodes packets
-by a kernel instead; what it cannot decode comes here.
+The loop over messages is Python's, as is paho's before it. A later version splits and decodes
+packets by a kernel instead; what it cannot decode comes here.
 """
 
 from __future__ import annotations
@@ -13,21 +13,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 import numpy as np
 
-from agent.batch import GOOD, Batch
+from agent.batch import BAD, GOOD, Batch
 from agent.config import MqttConfig, TopicConfig
 from agent.errors import SignalsFull
+from agent.sources import TEXT_MAX
 
 log = logging.getLogger("andon.mqtt")
 
 TOPICS_MAX: Final = 100_000
 """Distinct topics remembered; beyond it they are looked up anew."""
 SAY_EVERY_S: Final = 60.0
+SAY_TOPICS_MAX: Final = 10
+"""So many topics are spoken of in that time, each once; the others are only counted."""
 PAYLOAD_SHOWN_MAX: Final = 80
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _UNIT_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 Resolve = Callable[[TopicConfig, str, str], tuple[int, bool]]
@@ -69,7 +74,13 @@ class Decoder:
         self._rules = [(rule, rule.topic.split("/")) for rule in config.topics]
         self._resolve = resolve
         self._routes: dict[str, _Route | None] = {}
-        self._said_s: dict[str, float] = {}
+        self._said: set[str] = set()
+        self._said_since_s = -math.inf
+
+    def signal_of(self, topic: str) -> int | None:
+        """The id of the signal that a topic brings; None where it brings none."""
+        route = self._route(topic, b"")
+        return None if route is None else route.number
 
     def batch(self, messages: Sequence[Message], received_ns: int, alive_until_ns: int) -> Batch:
         """The messages' samples, in order."""
@@ -83,11 +94,12 @@ class Decoder:
                 continue
             if row is not None:
                 rows.append(row)
+        values = np.array([row[2] for row in rows], np.float64)
         return Batch(
             np.array([row[0] for row in rows], np.int32),
             np.array([row[1] for row in rows], np.int64),
-            np.array([row[2] for row in rows], np.float64),
-            np.full(len(rows), GOOD, np.uint32),
+            values,
+            np.where(np.isnan(values), np.uint32(BAD), np.uint32(GOOD)),
             received_ns,
             alive_until_ns,
             tuple(texts),
@@ -96,24 +108,23 @@ class Decoder:
     def _row(
         self, message: Message, received_ns: int, texts: list[str]
     ) -> tuple[int, int, float] | None:
-        route = self._route(message)
+        route = self._route(message.topic, message.payload)
         if route is None:
             self.rejected["no_signal"] += 1
             return None
-        document = json.loads(message.payload)
+        document = json.loads(message.payload, parse_constant=_refuse)
         value = _at(document, route.value)
         time_ns = received_ns
         if route.time is not None:
             time_ns = _time_ns(_at(document, route.time), route.unit)
+        if value is None:
+            return route.number, time_ns, math.nan
         if route.text:
-            if isinstance(value, dict | list):
-                raise TypeError(f"{value!r} is not text")
-            texts.append(str(value))
+            texts.append(_text(value))
             return route.number, time_ns, float(len(texts) - 1)
         return route.number, time_ns, _number(value)
 
-    def _route(self, message: Message) -> _Route | None:
-        topic = message.topic
+    def _route(self, topic: str, payload: bytes) -> _Route | None:
         if topic in self._routes:
             return self._routes[topic]
         if len(self._routes) >= TOPICS_MAX:
@@ -121,7 +132,7 @@ class Decoder:
         try:
             route = self._find(topic)
         except (ValueError, SignalsFull) as error:
-            self._say("no_signal", message, error)
+            self._say("no_signal", topic, payload, error)
             route = None
         self._routes[topic] = route
         return route
@@ -142,20 +153,25 @@ class Decoder:
 
     def _reject(self, cause: str, message: Message, error: Exception) -> None:
         self.rejected[cause] += 1
-        self._say(cause, message, error)
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = "a topic that is not UTF-8"
+        self._say(cause, topic, message.payload, error)
 
-    def _say(self, cause: str, message: Message, error: Exception) -> None:
+    def _say(self, cause: str, topic: str, payload: bytes, error: Exception) -> None:
         """Say what cannot be read, once a minute a topic."""
         now_s = time.monotonic()
-        if now_s - self._said_s.get(message.topic, -math.inf) < SAY_EVERY_S:
+        if now_s - self._said_since_s >= SAY_EVERY_S:
+            self._said.clear()
+            self._said_since_s = now_s
+        if topic in self._said or len(self._said) >= SAY_TOPICS_MAX:
             return
-        if len(self._said_s) >= TOPICS_MAX:
-            self._said_s.clear()
-        self._said_s[message.topic] = now_s
-        shown = message.payload[:PAYLOAD_SHOWN_MAX].decode(errors="backslashreplace")
+        self._said.add(topic)
+        shown = payload[:PAYLOAD_SHOWN_MAX].decode(errors="backslashreplace")
         log.warning(
             "%s: %s: %r is set aside (%s): %s. Other topics are not affected.",
-            self._name, message.topic, shown, cause, _words(error),
+            self._name, topic, shown, cause, _words(error),
         )  # fmt: skip
 
 
@@ -184,24 +200,39 @@ def _at(document: Any, path: tuple[str, ...]) -> Any:
     return document
 
 
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
 def _number(value: object) -> float:
-    if value is None:
-        return math.nan
-    if isinstance(value, bool | int | float):
-        return float(value)
-    raise TypeError(f"{value!r} is not a number")
+    if not isinstance(value, bool | int | float):
+        raise TypeError(f"{value!r:.80} is not a number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("the number is too large")
+    return number
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict | list):
+        raise TypeError(f"{value!r:.80} is not text")
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if len(text) > TEXT_MAX:
+        raise ValueError(f"a text has {len(text):,} characters; it may have {TEXT_MAX:,}")
+    return text
 
 
 def _time_ns(value: object, unit: str) -> int:
     if unit == "iso":
         if not isinstance(value, str):
-            raise TypeError(f"time {value!r} is not text")
+            raise TypeError(f"time {value!r:.80} is not text")
         moment = datetime.fromisoformat(value)
         aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        return round(aware.timestamp() * 1_000_000) * 1_000
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"time {value!r} is not a number")
-    time_ns = value * _UNIT_NS[unit]
+        time_ns: float = (aware - _EPOCH) // _MICROSECOND * 1_000
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"time {value!r:.80} is not a number")
+    else:
+        time_ns = value * _UNIT_NS[unit]
     if not 0 < time_ns < 2**63:
-        raise ValueError(f"time {value!r} is out of range")
+        raise ValueError(f"time {value!r:.80} is out of range")
     return int(time_ns)

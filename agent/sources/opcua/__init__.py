@@ -1,10 +1,11 @@
 """The OPC UA source: one subscription on one server, under asyncua's session.
 
-Enters: PublishResponses. Leaves: a batch for each, vouching for silence up to the server's publish time
-less one sampling interval; keep-alives are empty batches. Fails: SourceUnreachable when nothing answers
-or the subscription falls silent, SourceRefused when the server says no. One NodeId that the server does
-not know never stops the others: it is counted and said. asyncua reconnects by itself only when asked
-to; here it is not, a lost connection ends in a new client, made by the pipeline's next `connect`.
+Enters: PublishResponses. Leaves: a batch for each, vouching for silence up to the server's
+publish time less one sampling interval; keep-alives are empty batches. Fails: SourceUnreachable
+when nothing answers, or the subscription ends or falls silent, SourceRefused when the server says
+no. One node or namespace that the server does not know never stops the others: it is said. asyncua
+reconnects by itself only when asked to; here it is not, a lost connection ends in a new client,
+made by the pipeline's next `connect`.
 
 The first notification of an item may carry the time of a change long ago. What it says is that the
 value holds now, so it is taken no earlier than one publishing and sampling interval before its
@@ -35,9 +36,12 @@ RESULTS_MAX: Final = 64
 """Publications that may wait for the pipeline; then the server's queues fill, which it reports."""
 KEEP_ALIVE_MS: Final = 250
 SILENT_S: Final = 5.0
-"""No publication for this long, and three keep-alives, means that the subscription is dead."""
+"""No publication for this long, and three keep-alives, means that the subscription is dead. As
+often asyncua reads the server's state: a busy PLC or gateway may well take a second to answer."""
 LIFETIME_MS: Final = 60_000
 CLOSE_S: Final = 3.0
+MISSING_SHOWN_MAX: Final = 5
+"""So many signals that are not delivered are named; the others are counted."""
 
 _REFUSALS: Final = (
     ua.uaerrors.BadUserAccessDenied,
@@ -62,7 +66,8 @@ class OpcuaSource:
         self._decoder = Decoder([])
         self._results: asyncio.Queue[ua.PublishResult | None] = asyncio.Queue(RESULTS_MAX)
         self._lost: SourceError | None = None
-        self._rejected: dict[str, int] = {}
+        self._silent_s = SILENT_S
+        self._missing_said: list[str] = []
 
     @property
     def name(self) -> str:
@@ -71,14 +76,16 @@ class OpcuaSource:
 
     def rejected(self) -> dict[str, int]:
         """Every notification brings a sample; nothing is rejected."""
-        return self._rejected
+        return {}
 
     async def connect(self) -> None:
         """Open session and subscription, within `connect_timeout_s`."""
         config = self._config
         self._lost = None
         self._results = asyncio.Queue(RESULTS_MAX)
-        self._client = client = Client(config.endpoint, timeout=config.connect_timeout_s)
+        self._client = client = Client(
+            config.endpoint, timeout=config.connect_timeout_s, watchdog_intervall=SILENT_S
+        )
         client.name = client.description = "Andon agent"
         client.application_uri = "urn:andon:agent"
         client.connection_lost_callback = self._on_lost
@@ -102,34 +109,34 @@ class OpcuaSource:
 
     async def batches(self) -> AsyncIterator[tuple[Batch, Ack]]:
         """A batch for each publication."""
-        interval_s = max(KEEP_ALIVE_MS, self._config.publishing_interval_ms) / 1000
-        silent_s = max(SILENT_S, 3 * interval_s)
-        while True:
-            try:
-                result = await asyncio.wait_for(self._results.get(), silent_s)
-            except TimeoutError:
-                raise SourceUnreachable(
-                    f"{self.name}: no publication for {silent_s:.0f} s", "the server hangs?"
-                ) from None
-            if result is None:
-                if self._lost is not None:
-                    raise self._lost
-                return
-            yield self._decoder.batch(result, time.time_ns()), NO_ACK
+        client = self._client
+        while client is not None and self._client is client:
             if self._lost is not None and self._results.empty():
                 raise self._lost
+            try:
+                result = await asyncio.wait_for(self._results.get(), self._silent_s)
+            except TimeoutError:
+                raise SourceUnreachable(
+                    f"{self.name}: no publication for {self._silent_s:.0f} s",
+                    "does the server hang?",
+                ) from None
+            if result is not None:
+                yield self._decoder.batch(result, time.time_ns()), NO_ACK
 
     async def close(self) -> None:
         """End session and connection; a server that does not answer is left."""
         client, self._client = self._client, None
         if client is None:
             return
+        self._wake()
         client.connection_lost_callback = None
+        protocol = client.uaclient.protocol
         try:
             await asyncio.wait_for(client.disconnect(), CLOSE_S)
         except (OSError, TimeoutError, ua.UaError, asyncio.InvalidStateError) as error:
             log.debug("%s: while closing: %s", self.name, _reason(error))
-        self._wake()
+            if protocol is not None and protocol.transport is not None:
+                protocol.transport.abort()
 
     async def _subscribe(self, client: Client) -> None:
         config = self._config
@@ -141,37 +148,59 @@ class OpcuaSource:
             3 * keep_alives, LIFETIME_MS // config.publishing_interval_ms
         )
         parameters.PublishingEnabled = True
-        nodes = await self._nodes(client)
         self._decoder = Decoder(self._signals)
+        nodes, missing = await self._nodes(client)
         created = await client.uaclient.create_subscription(parameters, self._on_result)
+        keep_alive_s = created.RevisedPublishingInterval * created.RevisedMaxKeepAliveCount / 1000
+        self._silent_s = max(SILENT_S, 3 * keep_alive_s)
         sampling_ms = 0.0
         for begin in range(0, len(nodes), ITEMS_PER_CALL_MAX):
-            group = range(begin, min(begin + ITEMS_PER_CALL_MAX, len(nodes)))
+            group = list(nodes)[begin : begin + ITEMS_PER_CALL_MAX]
             request = ua.CreateMonitoredItemsParameters()
             request.SubscriptionId = created.SubscriptionId
             request.TimestampsToReturn = ua.TimestampsToReturn.Both
             request.ItemsToCreate = [self._item(handle, nodes[handle]) for handle in group]
             answers = await client.uaclient.create_monitored_items(request)
             for handle, answer in zip(group, answers, strict=True):
-                sampling_ms = max(sampling_ms, self._sampling_ms(handle, answer))
+                if answer.StatusCode.is_good():
+                    sampling_ms = max(sampling_ms, answer.RevisedSamplingInterval)
+                else:
+                    missing[handle] = answer.StatusCode.name
         self._decoder.set_intervals(created.RevisedPublishingInterval, sampling_ms)
+        self._say_missing(missing)
 
-    async def _nodes(self, client: Client) -> list[ua.NodeId]:
-        """NodeIds, with namespaces given by URI looked up at the server."""
+    async def _nodes(self, client: Client) -> tuple[dict[int, ua.NodeId], dict[int, str]]:
+        """NodeIds by client handle, and why some have none.
+
+        A namespace given by URI is looked up at the server.
+        """
         namespaces = await client.get_namespace_array()
-        nodes = []
-        for _, signal in self._signals:
+        nodes, missing = {}, {}
+        for handle, (_, signal) in enumerate(self._signals):
             text = signal.node
             if text.startswith("nsu="):
                 uri, _, rest = text[len("nsu=") :].partition(";")
                 if uri not in namespaces:
-                    raise SourceRefused(
-                        f"{self.name}: {signal.label}: the server has no namespace {uri!r}",
-                        f"it has {', '.join(repr(known) for known in namespaces)}",
-                    )
+                    missing[handle] = f"the server has no namespace {uri!r}"
+                    continue
                 text = f"ns={namespaces.index(uri)};{rest}"
-            nodes.append(ua.NodeId.from_string(text))
-        return nodes
+            nodes[handle] = ua.NodeId.from_string(text)
+        return nodes, missing
+
+    def _say_missing(self, missing: dict[int, str]) -> None:
+        """Name the signals that will not come; the same ones only once."""
+        said = []
+        for handle, why in sorted(missing.items()):
+            _, signal = self._signals[handle]
+            said.append(f"{signal.label} ({signal.node}): {why}")
+        if said and said != self._missing_said:
+            more = len(said) - MISSING_SHOWN_MAX
+            log.warning(
+                "%s: %d of %d signals are not delivered: %s%s. The others are. Check these nodes "
+                "in the configuration.", self.name, len(said), len(self._signals),
+                "; ".join(said[:MISSING_SHOWN_MAX]), f"; and {more:,} more" if more > 0 else "",
+            )  # fmt: skip
+        self._missing_said = said
 
     def _item(self, handle: int, node: ua.NodeId) -> ua.MonitoredItemCreateRequest:
         item = ua.MonitoredItemCreateRequest()
@@ -187,23 +216,18 @@ class OpcuaSource:
         )
         return item
 
-    def _sampling_ms(self, handle: int, answer: ua.MonitoredItemCreateResult) -> float:
-        if answer.StatusCode.is_good():
-            return float(answer.RevisedSamplingInterval)
-        _, signal = self._signals[handle]
-        log.warning(
-            "%s: %s (%s) is not delivered: %s. The other signals are. Check the node in the "
-            "configuration.", self.name, signal.label, signal.node, answer.StatusCode.name,
-        )  # fmt: skip
-        return 0.0
-
     async def _on_result(self, result: ua.PublishResult) -> None:
+        for notification in result.NotificationMessage.NotificationData or ():
+            if isinstance(notification, ua.StatusChangeNotification):
+                self._lose(f"the server ended the subscription: {notification.Status.name}")
+                return
         await self._results.put(result)
 
     async def _on_lost(self, error: Exception) -> None:
-        self._lost = SourceUnreachable(
-            f"{self.name}: the connection to {self._config.endpoint} is lost: {_reason(error)}"
-        )
+        self._lose(f"the connection to {self._config.endpoint} is lost: {_reason(error)}")
+
+    def _lose(self, what: str) -> None:
+        self._lost = self._lost or SourceUnreachable(f"{self.name}: {what}")
         self._wake()
 
     def _wake(self) -> None:

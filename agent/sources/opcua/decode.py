@@ -1,7 +1,7 @@
 """From a PublishResult, as asyncua decodes it, to a batch.
 
-The loop over notifications is Python's, as is asyncua's decoder before it. A later version decodes the
-response's bytes by a kernel instead; what it cannot decode comes here.
+The loop over notifications is Python's, as is asyncua's decoder before it. A later version
+decodes the response's bytes by a kernel instead; what it cannot decode comes here.
 """
 
 from __future__ import annotations
@@ -10,22 +10,31 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import numpy as np
 from asyncua import ua
 
-from agent.batch import Batch
+from agent.batch import GOOD, Batch
 from agent.signals import Signal
+from agent.sources import TEXT_MAX
 
 MS_NS: Final = 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-def time_ns(moment: datetime) -> int:
-    """A datetime as UTC nanoseconds; one without zone is UTC, as OPC UA's are."""
+def time_ns(moment: datetime | None) -> int | None:
+    """A datetime as UTC nanoseconds; one without zone is UTC, as OPC UA's are.
+
+    None where there is no time: absent, or not from 1970 to 2262, as with servers that send 1601
+    for "unknown". OPC UA carries 100 ns; asyncua cuts them to microseconds.
+    """
+    if moment is None:
+        return None
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND * 1000
+    since_ns = (aware - _EPOCH) // _MICROSECOND * 1000
+    return since_ns if 0 < since_ns < 2**63 else None
 
 
 class Decoder:
@@ -46,10 +55,10 @@ class Decoder:
     def batch(self, result: ua.PublishResult, received_ns: int) -> Batch:
         """One publication. It vouches for time unless the server has more to say."""
         message = result.NotificationMessage
-        published_ns = time_ns(message.PublishTime)
+        published_ns = time_ns(message.PublishTime) or received_ns
         items = [
             item
-            for notification in message.NotificationData
+            for notification in message.NotificationData or ()
             if isinstance(notification, ua.DataChangeNotification)
             for item in notification.MonitoredItems
         ]
@@ -60,7 +69,7 @@ class Decoder:
         values = np.array(
             [self._value(item.ClientHandle, item.Value, texts) for item in items], np.float64
         )
-        status = np.array([item.Value.StatusCode.value for item in items], np.uint32)
+        status = np.array([_status(item.Value) for item in items], np.uint32)
         alive_ns = 0 if result.MoreNotifications else published_ns - self._sampling_ns
         return Batch(
             self._ids[handles], times, values, status, received_ns, alive_ns, tuple(texts)
@@ -68,28 +77,37 @@ class Decoder:
 
     def _hold_first(self, handles: Any, times: Any, published_ns: int) -> None:
         """Move the first notification of an item up to the time of its subscription."""
-        handles_first, rows = np.unique(handles, return_index=True)
-        rows = rows[~self._seen[handles_first]]
+        first = ~self._seen[handles]
         earliest_ns = published_ns - self._publishing_ns - self._sampling_ns
-        times[rows] = np.maximum(times[rows], earliest_ns)
-        self._seen[handles_first] = True
+        times[first] = np.maximum(times[first], earliest_ns)
+        self._seen[handles] = True
 
     def _value(self, handle: int, data: ua.DataValue, texts: list[str]) -> float:
         value = None if data.Value is None else data.Value.Value
-        if value is None:
+        if not self._text[handle]:
+            return float(value) if isinstance(value, bool | int | float) else math.nan
+        text = _text(value)
+        if text is None:
             return math.nan
-        if self._text[handle]:
-            texts.append(_text(value))
-            return float(len(texts) - 1)
-        if isinstance(value, bool | int | float):
-            return float(value)
-        return math.nan
+        texts.append(text)
+        return float(len(texts) - 1)
 
 
 def _sample_ns(data: ua.DataValue, published_ns: int) -> int:
-    moment = data.SourceTimestamp or data.ServerTimestamp
-    return published_ns if moment is None else time_ns(moment)
+    return time_ns(data.SourceTimestamp) or time_ns(data.ServerTimestamp) or published_ns
 
 
-def _text(value: object) -> str:
-    return str(value.Text) if isinstance(value, ua.LocalizedText) else str(value)
+def _status(data: ua.DataValue) -> int:
+    return GOOD if data.StatusCode is None else int(data.StatusCode.value)
+
+
+def _text(value: object) -> str | None:
+    """A scalar as text; None for arrays, bytes and structures, and for what is too long."""
+    if isinstance(value, ua.LocalizedText):
+        value = value.Text
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float | datetime | UUID):
+        text = str(value)
+        return text if len(text) <= TEXT_MAX else None
+    return None

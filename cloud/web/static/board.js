@@ -1,6 +1,6 @@
-// Keeps the board live. Enters: server-sent events of /v1/stream; /v1/board and the page itself again when
-// the stream tells of anything but a new value, or after it was lost. Leaves: the document, up to date, or a
-// banner that says since when it is not.
+// Keeps the board live. Enters: server-sent events of /v1/stream; /v1/board and the page itself
+// again when the stream tells of anything but a new value, or after it was lost. Leaves: the
+// document, up to date, or a banner that says since when it is not.
 
 import * as ledger from "./ledger.js";
 import { remember, swap } from "./parts.js";
@@ -36,7 +36,8 @@ const refreshQuietly = () => refresh().catch(() => {}); // the stream's own loss
 
 async function refreshNow() {
   const options = { signal: AbortSignal.timeout(ANSWER_MS_MAX) };
-  const [page, data] = await Promise.all([fetch(location.href, options), fetch(BOARD_URL, options)]);
+  const asked = [location.href, BOARD_URL].map((url) => fetch(url, options));
+  const [page, data] = await Promise.all(asked);
   if (page.status === 401) location.reload();
   if (!page.ok || !data.ok) throw new Error(`board answered ${page.status}, data ${data.status}`);
   const [html, board] = await Promise.all([page.text(), data.json()]);
@@ -54,8 +55,8 @@ function announce({ machine, signal, severity, message, id, ended_ns: endedNs })
 }
 
 const takers = {
-  windows: (list) => list.forEach(signals.takeWindow),
-  window: signals.takeWindow,
+  windows: (list) => list.map(signals.takeWindow).includes(false) && refreshQuietly(),
+  window: (one) => takers.windows([one]),
   text: signals.takeText,
   gateway: (gateway) => ledger.takeGateway(gateway) || refreshQuietly(),
   anomaly: ({ anomaly }) => {

@@ -1,17 +1,18 @@
 // One signal's last windows: a band from min to max, the mean as a line, what is normal as dashes.
-// Enters: rows [time_ns, mean, min, max, good], newest last. A missing or empty window is a gap, never a
-// bridge. Colours are the style sheet's (--mean, --band, --normal on the row), read at each drawing.
+// Enters: rows [time_ns, mean, min, max, good], newest last. A missing or empty window is a gap,
+// never a bridge. Colours are the style sheet's (--mean, --band, --normal), read at each drawing.
 
 import uPlot from "/static/vendor/uPlot.esm.js";
 
 const WINDOWS_SHOWN = 60;
 const GAP_WINDOWS = 1.5;
 const MARGIN = 0.08; // of the height, above and below
-const NORMAL_WITHIN = 0.6; // a limit further off than this share of the height would flatten the line
+const NORMAL_WITHIN = 0.6; // a limit further off, in heights, would flatten the line
 
-export function makeChart(row, everyS) {
+export function makeChart(row) {
   const place = row.querySelector(".chart");
-  const chart = { place, everyS, normal: {}, rows: [] };
+  const chart = { normal: {}, rows: [] };
+  const everyS = () => Number(row.dataset.everyS);
   const css = (name) => () => getComputedStyle(row).getPropertyValue(name);
   const hidden = { points: { show: false } };
   const plot = new uPlot({
@@ -22,7 +23,7 @@ export function makeChart(row, everyS) {
     cursor: { show: false },
     axes: [{ show: false }, { show: false }],
     scales: {
-      x: { time: false, range: (_, low, high) => [high - (WINDOWS_SHOWN - 1) * everyS, high] },
+      x: { time: false, range: (_, low, high) => [high - (WINDOWS_SHOWN - 1) * everyS(), high] },
       y: { range: () => heightOf(chart) },
     },
     series: [{}, hidden, hidden, { stroke: css("--mean"), width: 1.75, ...hidden }],
@@ -36,7 +37,7 @@ export function makeChart(row, everyS) {
   return {
     show(rows, normal) {
       Object.assign(chart, { rows, normal });
-      plot.setData(columns(rows, everyS));
+      plot.setData(columns(rows, everyS()));
     },
     redraw: () => plot.redraw(),
     destroy() {
@@ -47,7 +48,7 @@ export function makeChart(row, everyS) {
 }
 
 function columns(rows, everyS) {
-  const [time, min, max, mean] = [[], [], [], []]; // the mean last: it is drawn over the band
+  const [time, min, max, mean] = [[], [], [], []]; // mean last: drawn over the band
   for (const [timeNs, ...figures] of rows) {
     const end = timeNs / 1e9 + everyS;
     if (time.length && end - time.at(-1) > GAP_WINDOWS * everyS) {

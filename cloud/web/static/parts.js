@@ -1,6 +1,7 @@
-// What the server renders stays the server's: a refresh takes the page again and swaps only the parts that
-// changed. Enters: the freshly parsed page. Leaves: the same document, focus and charts kept where nothing
-// changed. An element with `data-part` is one part; with `data-shell` only its attributes are.
+// What the server renders stays the server's: a refresh takes the page again and swaps only the
+// parts that changed. Enters: the freshly parsed page. Leaves: the same document, focus and charts
+// kept where nothing changed. An element with `data-part` is one part; with `data-shell` only its
+// attributes are.
 
 import { localise } from "./words.js";
 
@@ -23,7 +24,7 @@ export function remember(root) {
   for (const part of partsOf(root)) served.set(part, signature(part));
 }
 
-// Returns true when machines or signals came or went, so that the whole board was replaced.
+// Returns true when machines or signals came, went or changed their kind: all was replaced.
 export function swap(page) {
   document.title = page.title;
   const rebuilt = namesOf(document) !== namesOf(page);
@@ -47,13 +48,12 @@ function swapOne(part, next) {
   }
   const said = signature(next);
   if ("shell" in part.dataset || served.get(part) === said) return;
-  const known = new Set([...part.querySelectorAll("[data-anomaly]")].map((it) => it.dataset.anomaly));
+  const anomalies = () => [...part.querySelectorAll("[data-anomaly]")];
+  const known = anomalies().map((it) => it.dataset.anomaly);
   part.replaceChildren(...next.childNodes);
   served.set(part, said);
   localise(part);
-  for (const anomaly of part.querySelectorAll("[data-anomaly]")) {
-    if (!known.has(anomaly.dataset.anomaly)) fade(anomaly);
-  }
+  anomalies().filter((it) => !known.includes(it.dataset.anomaly)).forEach(fade);
 }
 
 function fade(element) {

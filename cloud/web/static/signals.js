@@ -1,6 +1,6 @@
-// The live rows of the tiles. Enters: the board's signals, then windows and texts from the stream. Leaves:
-// each row's value, note, age and chart, by the rules of cloud/web/readings.py. A window with a smaller
-// revision, or older than what is shown, never replaces it.
+// The live rows of the tiles. Enters: the board's signals, then windows and texts from the stream.
+// Leaves: each row's value, note, age and chart, by the rules of cloud/web/readings.py. A window
+// with a smaller revision, or older than what is shown, never replaces it.
 
 import { makeChart } from "./chart.js";
 import { decimalsFor, duration, fill, number, words } from "./words.js";
@@ -9,6 +9,7 @@ const RECENT_MAX = 60;
 const STALE_AFTER_S = 5;
 const SILENT_AFTER_S = 15;
 const GOOD_ENOUGH = 0.95;
+const NO_WINDOW = "-1";
 
 let signals = new Map();
 const silent = new Map();
@@ -25,11 +26,12 @@ export function collect() {
 
 function rowOf(row) {
   const [value, note, age] = ["value", "note", "age"].map((name) => row.querySelector(`.${name}`));
-  const everyS = Number(row.dataset.everyS);
   const { form } = row.dataset;
-  const chart = form === "chart" ? makeChart(row, everyS) : null;
-  return { row, value, note, age, everyS, form, chart, recent: [], window: null, normal: {} };
+  const chart = form === "chart" ? makeChart(row) : null;
+  return { row, value, note, age, form, chart, recent: [], window: null, normal: {} };
 }
+
+const everyS = ({ row }) => Number(row.dataset.everyS);
 
 // The whole board again: charts, newest windows and what is normal.
 export function load(board) {
@@ -45,6 +47,7 @@ function loadSignal(line, machine, signal) {
   if (!it) return;
   const anomaly = line.anomalies.find((one) => one.ended_ns === null
     && one.machine === machine.machine && one.signal === signal.signal);
+  if (signal.text) takeText({ path: line.path, machine: machine.machine, ...signal });
   it.normal = { low: anomaly?.low ?? signal.low, high: anomaly?.high ?? signal.high };
   const known = signal.recent.at(-1)?.[0] ?? -Infinity;
   it.recent = [...signal.recent, ...it.recent.filter(([timeNs]) => timeNs > known)];
@@ -55,9 +58,11 @@ function loadSignal(line, machine, signal) {
 const newer = (window, shown) => !shown || window.time_ns > shown.time_ns
   || (window.time_ns === shown.time_ns && window.rev >= shown.rev);
 
+// Returns false for the first window of a signal: how long it is, only the board knows.
 export function takeWindow({ path, machine, signal, window }) {
   const it = signals.get(keyOf(path, machine, signal));
-  if (!it) return;
+  if (!it) return false;
+  const isKnown = it.row.dataset.endNs !== NO_WINDOW;
   const row = [window.time_ns, window.mean, window.min, window.max, window.good];
   const at = it.recent.findLastIndex(([timeNs]) => timeNs <= window.time_ns);
   it.recent.splice(at + 1, 0, row);
@@ -65,6 +70,7 @@ export function takeWindow({ path, machine, signal, window }) {
   it.recent.splice(0, it.recent.length - RECENT_MAX);
   if (newer(window, it.window)) it.window = window;
   show(it);
+  return isKnown;
 }
 
 export function takeText({ path, machine, signal, text }) {
@@ -79,12 +85,13 @@ export function takeText({ path, machine, signal, text }) {
 function show(it) {
   const said = readingOf(it);
   write(it, said);
-  it.row.dataset.endNs = it.window.time_ns + it.everyS * 1e9;
+  it.row.dataset.endNs = it.window.time_ns + everyS(it) * 1e9;
   it.chart?.show(it.recent, it.normal);
   if (it.chart && !said.lacking) describe(it, said);
 }
 
-function readingOf({ form, window, recent, everyS }) {
+function readingOf(it) {
+  const { form, window, recent } = it;
   const value = form === "chart" ? window.mean : window.last;
   if (value === null) return { value: window.n > 0 ? words.bad : words.empty, lacking: true };
   if (form === "chart") {
@@ -92,7 +99,7 @@ function readingOf({ form, window, recent, everyS }) {
     return { value: number(value, decimals), note: band(window, decimals) };
   }
   const plain = number(value, Number.isInteger(value) ? 0 : 2);
-  if (form === "counter") return { value: plain, note: increase(window, everyS) };
+  if (form === "counter") return { value: plain, note: increase(it) };
   const name = form === "packml" && words.packml[plain];
   return name ? { value: name, note: plain } : { value: plain };
 }
@@ -109,10 +116,11 @@ function band({ min, max, good }, decimals) {
   return texts.join("\n");
 }
 
-function increase({ increase: grown }, everyS) {
+function increase(it) {
+  const grown = it.window.increase;
   if (grown === null) return "";
   const text = number(grown, Number.isInteger(grown) ? 0 : decimalsFor(grown));
-  return fill(words.increase, { increase: `+${text}`, every: duration(everyS) });
+  return fill(words.increase, { increase: `+${text}`, every: duration(everyS(it)) });
 }
 
 function write({ row, value, note }, said) {
@@ -122,7 +130,7 @@ function write({ row, value, note }, said) {
 }
 
 function describe({ row, recent, window }, { value }) {
-  const figures = (index) => recent.map((it) => it[index]).filter((figure) => figure !== null);
+  const figures = (index) => recent.map((one) => one[index]).filter((figure) => figure !== null);
   const decimals = decimalsFor(window.mean);
   row.querySelector(".chart").setAttribute("aria-label", fill(words.chart, {
     signal: row.querySelector(".name").textContent,
@@ -137,14 +145,14 @@ function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// Once a second: grey out what has become old. Calls back when a machine falls silent or speaks again.
+// Once a second: grey out what has become old. Calls back when a machine falls silent or speaks.
 export function age(nowMs, changed) {
   const newest = new Map();
   for (const it of signals.values()) {
     const endMs = Number(it.row.dataset.endNs) / 1e6;
     if (it.form === "text" || endMs < 0) continue;
     const seconds = (nowMs - endMs) / 1e3;
-    const stale = seconds > it.everyS + STALE_AFTER_S;
+    const stale = seconds > everyS(it) + STALE_AFTER_S;
     it.row.toggleAttribute("data-stale", stale);
     put(it.age, stale ? fill(words.ago, { duration: duration(seconds) }) : "");
     const { machine } = it.row.closest("[data-machine]").dataset;

@@ -1,6 +1,6 @@
-// The words of the page's language, and numbers, durations and times by the rules of cloud/web/words.py.
-// Enters: the catalogue the server also uses. Can fail: a catalogue that cannot be fetched stops the page's
-// script; the server-rendered page stays readable.
+// The words of the page's language, and numbers, durations and times by the rules of
+// cloud/web/words.py. Enters: the catalogue the server also uses. Can fail: a catalogue that
+// cannot be fetched stops the page's script; the server-rendered page stays readable.
 
 const language = document.documentElement.dataset.language;
 export const words = await (await fetch(`/static/strings/${language}.json`)).json();
@@ -8,17 +8,19 @@ export const words = await (await fetch(`/static/strings/${language}.json`)).jso
 const DECIMALS_MAX = 6;
 const DECIMALS = [[1000, 0], [100, 1], [10, 1], [1, 2], [0.1, 3], [0.01, 3], [0.001, 4],
   [0.0001, 5]];
-const formats = Array.from({ length: DECIMALS_MAX + 1 }, (_, decimals) => new Intl.NumberFormat("en", {
+const format = (decimals) => new Intl.NumberFormat("en", {
   minimumFractionDigits: decimals,
   maximumFractionDigits: decimals,
   roundingMode: "halfEven",
   signDisplay: "negative",
-}));
+});
+const formats = Array.from({ length: DECIMALS_MAX + 1 }, (_, decimals) => format(decimals));
 const clockFormat = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
 });
 
-export const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+export const fill = (sentence, values) =>
+  sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
 export function decimalsFor(reference) {
   const size = Math.abs(reference);

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from influxdb_client import Point, WritePrecision
+from influxdb_client.client.write.point import Point
 
 from cloud.errors import LineError
 from cloud.ingest.line_protocol import Parsed, Value, parse, rows
@@ -16,7 +16,7 @@ NOW_NS = 1_700_000_000_000_000_000
 LINE_BYTES_MAX = 1 << 20
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
-# Names and tags hold anything but line ends; a trailing backslash cannot be written in line protocol.
+# Names and tags hold anything but line ends; line protocol cannot write a backslash at their end.
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), min_size=1)
 WRITABLE = NAMES.filter(lambda name: not name.endswith("\\"))
 MEASUREMENTS = WRITABLE.filter(lambda name: name[0] not in "#\t")
@@ -90,8 +90,7 @@ def test_points_of_the_influxdb_client_are_read_as_it_meant_them(
     tags = {k.replace("\t", "_"): v.replace("\t", "_") for k, v in tags.items()}
     fields = {k.replace("\t", "_"): v for k, v in fields.items()}
     point = Point.from_dict(
-        {"measurement": measurement, "tags": tags, "fields": fields, "time": 17},
-        write_precision=WritePrecision.NS,
+        {"measurement": measurement, "tags": tags, "fields": fields, "time": 17}
     )
     [(name, got_tags, got_fields, time_ns)] = points(point.to_line_protocol())
     assert (name, got_tags, time_ns) == (measurement, tags, 17)
@@ -105,11 +104,14 @@ def test_points_of_the_influxdb_client_are_read_as_it_meant_them(
 @settings(max_examples=500, deadline=None, derandomize=True)
 @given(st.text(st.sampled_from('ab1,= \\"\n\r.tTi#-'), max_size=40))
 def test_garbage_is_refused_with_a_message_or_read_but_never_breaks(body: str) -> None:
+    refused = None
     try:
         read(body)
     except LineError as error:
-        assert 1 <= error.line_number <= body.count("\n") + 1
-        assert error.reason
+        refused = error
+    if refused is not None:
+        assert 1 <= refused.line_number <= body.count("\n") + 1
+        assert refused.reason
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_every_form_of_value_is_read(written: str, value: Value) -> None:
 
 def test_kinds_are_told_apart() -> None:
     [columns] = read('m a=1,b=1i,c=1u,d=t,e="1" 1').columns
-    assert {name: kind for name, kind in columns.fields} == {
+    assert dict(columns.fields.keys()) == {
         "a": "float",
         "b": "integer",
         "c": "unsigned",
@@ -236,7 +238,12 @@ def test_a_long_malformed_line_is_cut_in_the_message() -> None:
 
 def test_hostile_lines_take_linear_time() -> None:
     started = datetime.now(UTC)
-    for body in ("\\" * 200_000, "m," + "\\," * 100_000, 'm f="' + '\\"' * 100_000, "m f=" + "1" * 200_000):
+    for body in (
+        "\\" * 200_000,
+        "m," + "\\," * 100_000,
+        'm f="' + '\\"' * 100_000,
+        "m f=" + "1" * 200_000,
+    ):
         try:
             [(_, _, fields, _)] = points(body)
             assert not math.isnan(fields["f"])

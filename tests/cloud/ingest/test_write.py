@@ -9,18 +9,18 @@ from pathlib import Path
 
 import httpx
 import pytest
-from influxdb_client import InfluxDBClient, Point, WritePrecision
+from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
 from tests.cloud import lines
-from tests.cloud.server import RunningCloud, running_cloud
+from tests.cloud.server import RunningCloud, running_cloud, until
 
 START_NS = 1_700_000_000 * lines.SECOND_NS
 
 
 def means(cloud: RunningCloud, line: str) -> list[float]:
-    found: list[float] = cloud.get("/v1/windows", line=line)["windows"].get("mean", [])
+    found: list[float] = cloud.get("/v1/windows", line=line)["windows"]["mean"]
     return found
 
 
@@ -37,10 +37,10 @@ def test_a_written_window_is_there_when_204_is_answered(cloud: RunningCloud) -> 
 def test_the_influxdb_client_writes_and_finds_the_server_healthy(cloud: RunningCloud) -> None:
     with InfluxDBClient(cloud.url, cloud.write_token, org="andon", enable_gzip=True) as client:
         assert client.ping()
-        point = Point("sample").field("value", 4.25).field("status", 0).time(START_NS)
-        for tag in "enterprise site area line machine signal".split():
-            point.tag(tag, "client")
-        client.write_api(SYNCHRONOUS).write("andon", record=point, write_precision=WritePrecision.NS)
+        tags = dict.fromkeys(["enterprise", "site", "area", "line", "machine", "signal"], "client")
+        fields = {"value": 4.25, "status": 0}
+        point = {"measurement": "sample", "tags": tags, "fields": fields, "time": START_NS}
+        client.write_api(SYNCHRONOUS).write("andon", record=point)
     found = cloud.get("/v1/samples", line="client")["samples"]
     assert (found["value"], found["status"], found["time_ns"]) == ([4.25], [0], [START_NS])
 
@@ -78,15 +78,6 @@ def test_a_field_of_another_type_is_named_and_the_other_points_are_written(
     assert means(cloud, "mixed") == [1.5, 3.5]
 
 
-def test_a_foreign_field_keeps_its_first_type_over_a_restart(tmp_path: Path) -> None:
-    with running_cloud(tmp_path) as cloud:
-        assert cloud.write("weather,place=hall temperature=21.5 1").status_code == 204
-        assert cloud.write('weather temperature="warm" 2').status_code == 422
-        cloud.restart()
-        assert cloud.write("weather,place=roof temperature=3i 3").status_code == 422
-        assert cloud.write("weather,place=roof temperature=3 3").status_code == 204
-
-
 def test_two_types_of_a_new_field_in_one_write_keep_the_first(cloud: RunningCloud) -> None:
     status, _, message = error(cloud.write('fresh,a=1 f=1 1\nfresh,a=2 f="x" 2'))
     assert status == 422
@@ -99,7 +90,7 @@ def test_without_a_valid_token_nothing_can_be_written(
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     url = f"{cloud.url}/api/v2/write?org=andon&bucket=andon"
-    answer = httpx.post(url, content="m f=1", headers=headers)
+    answer = cloud.client.post(url, content="m f=1", headers=headers)
     assert error(answer) == (401, "unauthorized", "unauthorized access")
 
 
@@ -122,7 +113,9 @@ def test_a_target_that_does_not_exist_is_named(
     cloud: RunningCloud, query: str, status: int, message: str
 ) -> None:
     headers = {"Authorization": f"Token {cloud.write_token}"}
-    answer = httpx.post(f"{cloud.url}/api/v2/write?{query}", content="m f=1", headers=headers)
+    answer = cloud.client.post(
+        f"{cloud.url}/api/v2/write?{query}", content="m f=1", headers=headers
+    )
     assert answer.status_code == status
     assert message in answer.json()["message"]
 
@@ -144,23 +137,23 @@ def test_a_body_beyond_the_limit_is_refused_also_when_it_hides_in_gzip(tmp_path:
         plain = {"Authorization": f"Token {cloud.write_token}"}
         url = f"{cloud.url}/api/v2/write?org=andon&bucket=andon"
         small, large = "m f=1 1\n" * 100, "m f=1 1\n" * 100_000
-        assert httpx.post(url, content=small, headers=plain).status_code == 204
+        assert cloud.client.post(url, content=small, headers=plain).status_code == 204
         for content, headers in [
             (large.encode(), plain),
             (gzip.compress(large.encode()), {**plain, "Content-Encoding": "gzip"}),
             (gzip.compress(small.encode()) * 3, {**plain, "Content-Encoding": "gzip"}),
         ]:
-            answer = httpx.post(url, content=content, headers=headers)
+            answer = cloud.client.post(url, content=content, headers=headers)
             assert error(answer)[:2] == (413, "request too large")
         chunks = (b"m f=1 1\n" * 100 for _ in range(10))
-        assert httpx.post(url, content=chunks, headers=plain).status_code == 413
+        assert cloud.client.post(url, content=chunks, headers=plain).status_code == 413
 
 
 @pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"m f=1 1")[:-6]])
 def test_broken_gzip_is_refused(cloud: RunningCloud, body: bytes) -> None:
     headers = {"Authorization": f"Token {cloud.write_token}", "Content-Encoding": "gzip"}
     url = f"{cloud.url}/api/v2/write?org=andon&bucket=andon"
-    answer = httpx.post(url, content=body, headers=headers)
+    answer = cloud.client.post(url, content=body, headers=headers)
     assert error(answer)[:2] == (400, "invalid")
 
 
@@ -176,31 +169,21 @@ def test_broken_outbox_headers_are_refused(cloud: RunningCloud) -> None:
         assert cloud.write("m f=1 1", **headers).status_code == 400
 
 
-def test_what_was_answered_204_survives_kill_9(tmp_path: Path) -> None:
-    with running_cloud(tmp_path) as cloud:
-        for number in range(20):
-            line = lines.window(START_NS + number, float(number))
-            assert cloud.write(line).status_code == 204
-        cloud.kill()
-        cloud.restart()
-        assert means(cloud, "line-1") == [float(number) for number in range(20)]
-
-
 def test_concurrent_writers_find_their_lines_as_soon_as_they_are_answered(tmp_path: Path) -> None:
     with running_cloud(tmp_path) as cloud:
-        barrier = threading.Barrier(8)
+        barrier = threading.Barrier(6)
 
         def send(writer: int) -> None:
             barrier.wait()
-            for number in range(15):
+            for number in range(8):
                 line = lines.window(START_NS + number, float(number), line=f"writer-{writer}")
                 assert cloud.write(line).status_code == 204
                 assert len(means(cloud, f"writer-{writer}")) == number + 1
 
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(send, range(8)))
-        for writer in range(8):
-            assert means(cloud, f"writer-{writer}") == [float(number) for number in range(15)]
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(send, range(6)))
+        for writer in range(6):
+            assert means(cloud, f"writer-{writer}") == [float(number) for number in range(8)]
 
 
 def test_sending_again_duplicates_nothing_and_tells_the_repeat(cloud: RunningCloud) -> None:
@@ -216,19 +199,6 @@ def test_sending_again_duplicates_nothing_and_tells_the_repeat(cloud: RunningClo
     assert found["repeats"] == 5
 
 
-def test_received_lines_are_remembered_over_a_crash_with_their_gateway(tmp_path: Path) -> None:
-    uuid = "7b0a5a52-3a86-4a6f-8e6a-7f2b8b9c1d11"
-    with running_cloud(tmp_path) as cloud:
-        cloud.write(lines.gateway(START_NS, 7), X_Andon_Outbox=uuid, X_Andon_Lines="1-40")
-        cloud.kill()
-        cloud.restart()
-        [found] = cloud.get("/v1/gateways")["gateways"]
-        assert (found["outbox"], found["received"], found["holes"]) == (uuid, [[1, 40]], [])
-        assert found["gateway"]["gateway"] == "gw-1"
-        assert found["gateway"]["received"] == 7
-        assert found["gateway"]["balanced"] is True
-
-
 def test_of_two_revisions_the_higher_counts_whatever_comes_last(cloud: RunningCloud) -> None:
     for rev, mean in ((0, 1.0), (2, 3.0), (1, 2.0)):
         cloud.write(lines.window(START_NS, mean, line="revised", rev=rev))
@@ -238,13 +208,16 @@ def test_of_two_revisions_the_higher_counts_whatever_comes_last(cloud: RunningCl
 
 def test_a_full_queue_answers_503_and_when_to_come_back(tmp_path: Path) -> None:
     with running_cloud(tmp_path, queue_writes_max="1") as cloud:
-        body = "\n".join(lines.window(START_NS + n) for n in range(2_000))
+        body = "\n".join(lines.window(START_NS + n) for n in range(500))
+
+        def refused() -> list[httpx.Response]:
+            answers = pool.map(lambda _: cloud.write(body), range(12))
+            return [answer for answer in answers if answer.status_code != 204]
+
         with ThreadPoolExecutor(12) as pool:
-            answers = list(pool.map(lambda _: cloud.write(body), range(36)))
-        refused = [answer for answer in answers if answer.status_code != 204]
-        assert {answer.status_code for answer in refused} == {503}
-        assert error(refused[0])[1] == "unavailable"
-        assert int(refused[0].headers["Retry-After"]) >= 1
+            answers = until(refused)
+        assert {error(answer)[:2] for answer in answers} == {(503, "unavailable")}
+        assert int(answers[0].headers["Retry-After"]) >= 1
         assert cloud.write(body).status_code == 204
 
 
@@ -266,7 +239,9 @@ def test_fields_and_tags_outside_the_contract_are_kept(tmp_path: Path) -> None:
 
 def test_a_large_write_is_visible_on_the_board_at_once(cloud: RunningCloud) -> None:
     now_ns = time.time_ns()
-    body = "\n".join(lines.window(now_ns, float(n), line="fast", signal=f"s{n}") for n in range(500))
+    body = "\n".join(
+        lines.window(now_ns, float(n), line="fast", signal=f"s{n}") for n in range(500)
+    )
     assert cloud.write(body).status_code == 204
     [line] = [one for one in cloud.get("/v1/board")["lines"] if one["path"]["line"] == "fast"]
     assert len(line["machines"][0]["signals"]) == 500

@@ -1,22 +1,28 @@
-"""One Chromium for this folder; a fresh plant and server for each test."""
+"""One Chromium and one English page for this folder; a fresh plant and server for each test."""
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, ViewportSize, expect
 
 from tests.browser import Watched, chromium, watched_page
 from tests.cloud.web.fake import Plant, build, serve
 
 Open = Callable[..., Watched]
+DESK: ViewportSize = {"width": 1440, "height": 900}
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def english(browser: Browser) -> Iterator[Watched]:
+    with watched_page(browser, locale="en-GB") as it:
+        yield it
 
 
 @pytest.fixture
@@ -31,16 +37,19 @@ def url(plant: Plant) -> Iterator[str]:
 
 
 @pytest.fixture
-def show(browser: Browser, plant: Plant, url: str) -> Iterator[Open]:
-    """Opens the board and waits until it is live; keyword arguments go to the browser context."""
-    with ExitStack() as stack:
+def show(english: Watched, url: str) -> Iterator[Open]:
+    """Opens the board, as `show(path, viewport)`, and waits until it is live."""
 
-        def show_board(path: str = "/", **context: object) -> Watched:
-            it = stack.enter_context(watched_page(browser, **{"locale": "en-GB", **context}))
-            with it.page.expect_response("**/v1/board?recent=60"):
-                it.page.goto(url + path)
-            # not wait_for_function: it evaluates strings, which the page's policy forbids
-            expect(it.page.locator(".chart").first).to_have_attribute("aria-label", re.compile("60"))
-            return it
+    def show_board(path: str = "/", viewport: ViewportSize = DESK) -> Watched:
+        english.page.set_viewport_size(viewport)
+        english.page.goto(url + path)
+        # not wait_for_function: it evaluates strings, which the page's policy forbids
+        first = english.page.locator(".chart").first
+        expect(first).to_have_attribute("aria-label", re.compile("60"))
+        return english
 
-        yield show_board
+    yield show_board
+    english.page.goto("about:blank")
+    english.page.emulate_media(color_scheme="light")
+    english.page.context.clear_cookies()
+    english.forget()

@@ -1,7 +1,7 @@
 """The board in a real Chromium, against the cloud in memory."""
 
 import httpx
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser import watched_page
 from tests.cloud.web.conftest import Open
@@ -12,8 +12,8 @@ HOT = "press-01 / oil_temperature: 61.9 degC where 51.2 to 53.4 is normal (score
 SENTENCE = "61.9 degC where 51.2 to 53.4 is normal (score 0.97)"
 
 
-def row(page: Page, machine: str, signal: str) -> str:
-    return f'[data-signal="{KEY}/{machine}/{signal}"]'
+def row(page: Page, machine: str, signal: str) -> Locator:
+    return page.locator(f'[data-signal="{KEY}/{machine}/{signal}"]')
 
 
 def heat(plant: Plant) -> str:
@@ -29,7 +29,7 @@ def test_the_first_paint_is_whole_without_any_script(
     with watched_page(browser, java_script_enabled=False, locale="en-GB") as it:
         it.page.goto(url)
         assert it.page.locator(".machine h3").all_text_contents() == list(MACHINES)
-        expect(it.page.locator(row(it.page, "press-01", "ram_force"))).to_contain_text("1,187 kN")
+        expect(row(it.page, "press-01", "ram_force")).to_contain_text("1,187 kN")
         expect(it.page.locator(".attention .message")).to_have_text(SENTENCE)
         expect(it.page.locator(".gateway")).to_contain_text(
             "12,345 samples received: 12,300 into windows, 45 pending, 0 dropped. Balanced."
@@ -37,7 +37,7 @@ def test_the_first_paint_is_whole_without_any_script(
 
 
 def test_machines_stand_from_left_to_right_in_flow_order(show: Open) -> None:
-    page = show(viewport={"width": 1440, "height": 900}).page
+    page = show().page
     boxes = [one.bounding_box() for one in page.locator(".machine").all()]
     left = [box["x"] for box in boxes if box]
     assert len(left) == len(MACHINES)
@@ -49,7 +49,7 @@ def test_a_value_and_its_band_change_without_a_reload(show: Open, plant: Plant) 
     page = show().page
     page.evaluate("window.same = true")
     plant.window("press-01", "oil_temperature", mean=60.04, min=58.96, max=61.52, last=60.1)
-    it = page.locator(row(page, "press-01", "oil_temperature"))
+    it = row(page, "press-01", "oil_temperature")
     expect(it.locator(".value")).to_have_text("60.0")
     expect(it.locator(".note")).to_have_text("max 61.5\nmin 59.0")
     assert page.evaluate("window.same")
@@ -69,10 +69,10 @@ def test_counters_states_and_units_are_told_in_plain_words(show: Open, plant: Pl
     page = show().page
     plant.window("press-01", "strokes", last=18241.0, increase=1.0)
     plant.text("oven-01", "unit", "U-000999")
-    strokes = page.locator(row(page, "press-01", "strokes"))
+    strokes = row(page, "press-01", "strokes")
     expect(strokes.locator(".value")).to_have_text("18,241")
     expect(strokes.locator(".note")).to_have_text("+1 in 1 s")
-    expect(page.locator(row(page, "press-01", "state")).locator(".value")).to_have_text("Execute")
+    expect(row(page, "press-01", "state").locator(".value")).to_have_text("Execute")
     expect(page.locator(f'[data-machine="{KEY}/oven-01"] .unit-label')).to_have_text(
         "Unit U-000999"
     )
@@ -81,16 +81,14 @@ def test_counters_states_and_units_are_told_in_plain_words(show: Open, plant: Pl
 def test_an_anomaly_appears_on_top_and_on_its_tile_and_goes_to_the_ended_ones(
     show: Open, plant: Plant
 ) -> None:
-    page = show(viewport={"width": 1440, "height": 900}).page
+    page = show().page
     expect(page.locator(".attention")).to_have_text("Nothing needs attention.")
     tile = page.locator(f'[data-machine="{KEY}/press-01"]')
     opened = heat(plant)
     expect(page.locator(".attention .message")).to_have_text(SENTENCE)
     expect(tile.locator(".why")).to_have_text(f"oil_temperature: {SENTENCE}")
     expect(tile.locator(".head .state")).to_have_text("Alarm")
-    expect(page.locator(row(page, "press-01", "oil_temperature")).locator(".marker")).to_have_text(
-        "Alarm"
-    )
+    expect(row(page, "press-01", "oil_temperature").locator(".marker")).to_have_text("Alarm")
     expect(page.locator("#announcer")).to_contain_text("Alarm: press-01 oil_temperature")
     wide, calm = tile.bounding_box(), page.locator(".machine").nth(1).bounding_box()
     assert wide is not None
@@ -107,38 +105,37 @@ def test_an_anomaly_appears_on_top_and_on_its_tile_and_goes_to_the_ended_ones(
 def test_a_silent_signal_greys_out_with_its_age_and_a_new_window_revives_it(
     show: Open, plant: Plant
 ) -> None:
-    plant.age("meter-01", 5.0)
+    plant.age("meter-01", 3.5)
     page = show().page
-    it = page.locator(row(page, "meter-01", "power"))
-    bright = page.locator(row(page, "press-01", "ram_force")).locator(".value")
+    it = row(page, "meter-01", "power")
+    bright = row(page, "press-01", "ram_force").locator(".value")
     expect(it.locator(".age")).to_contain_text("s ago")
     colour = "element => getComputedStyle(element).color"
     assert it.locator(".value").evaluate(colour) != bright.evaluate(colour)
     plant.window("meter-01", "power", mean=70.0, min=69.0, max=71.0)
     expect(it.locator(".value")).to_have_text("70.0")
     expect(it.locator(".age")).to_have_text("")
+    expect(it).not_to_have_attribute("data-stale", "")
 
 
 def test_an_empty_window_shows_no_value_at_all(show: Open, plant: Plant) -> None:
     page = show().page
     plant.empty("conveyor-01", "speed")
     plant.window("vision-01", "brightness", n=3, good=0.0)
-    speed = page.locator(row(page, "conveyor-01", "speed"))
+    speed = row(page, "conveyor-01", "speed")
     expect(speed.locator(".value")).to_have_text("no data")
     expect(speed.locator(".note")).to_have_text("")
-    expect(page.locator(row(page, "vision-01", "brightness")).locator(".value")).to_have_text(
-        "bad quality"
-    )
+    expect(row(page, "vision-01", "brightness").locator(".value")).to_have_text("bad quality")
 
 
 def test_a_late_revision_never_replaces_a_newer_window(show: Open, plant: Plant) -> None:
     page = show().page
-    it = page.locator(row(page, "meter-01", "power")).locator(".value")
+    it = row(page, "meter-01", "power").locator(".value")
     plant.window("meter-01", "power", mean=70.0, min=69.0, max=71.0)
     newest = plant.signal("meter-01", "power")["window"]["time_ns"]
     plant.window("meter-01", "power", mean=10.0, time_ns=newest - SECOND_NS, rev=1)
     plant.window("meter-01", "voltage", mean=333.0)
-    expect(page.locator(row(page, "meter-01", "voltage")).locator(".value")).to_have_text("333.0")
+    expect(row(page, "meter-01", "voltage").locator(".value")).to_have_text("333.0")
     expect(it).to_have_text("70.0")
 
 
@@ -149,11 +146,14 @@ def test_a_lost_stream_is_told_and_made_good(show: Open, plant: Plant) -> None:
     plant.cut()
     expect(banner).to_contain_text("Connection lost since")
     expect(banner).to_be_visible()
+    expect(page.get_by_text("Nothing needs attention.")).to_be_hidden()
     plant.window("meter-01", "power", mean=77.7, min=77.0, max=78.0)
+    plant.text("vision-01", "verdict", "scrap")
     heat(plant)
     plant.restore()
     expect(banner).to_be_hidden()
-    expect(page.locator(row(page, "meter-01", "power")).locator(".value")).to_have_text("77.7")
+    expect(row(page, "meter-01", "power").locator(".value")).to_have_text("77.7")
+    expect(row(page, "vision-01", "verdict").locator(".value")).to_have_text("scrap")
     expect(page.locator(".attention .message")).to_have_text(SENTENCE)
 
 
@@ -163,7 +163,22 @@ def test_a_machine_that_joins_the_line_joins_the_board(show: Open, plant: Plant)
     plant.send("board", {})
     expect(page.locator(".machine h3")).to_have_text([*MACHINES, "packer-01"])
     plant.window("oven-01", "belt_speed", mean=2.5, min=2.4, max=2.6)
-    expect(page.locator(row(page, "oven-01", "belt_speed")).locator(".value")).to_have_text("2.50")
+    expect(row(page, "oven-01", "belt_speed").locator(".value")).to_have_text("2.50")
+
+
+def test_what_a_signal_is_may_become_known_after_its_first_value(show: Open, plant: Plant) -> None:
+    late = plant.signal("meter-01", "energy")
+    known = {**late, "recent": []}
+    late |= {"kind": None, "unit": None, "every": None, "window": None, "recent": []}
+    page = show().page
+    energy = row(page, "meter-01", "energy")
+    expect(energy.locator(".value")).to_have_text("no data")
+    late |= {name: known[name] for name in ("kind", "unit", "every")}
+    plant.send("board", {})
+    expect(energy.locator(".unit")).to_have_text("kWh")
+    plant.window("meter-01", "energy", last=8124.5, increase=0.02)
+    expect(energy.locator(".value")).to_have_text("8,124.50")
+    expect(energy.locator(".note")).to_have_text("+0.020 in 1 s")
 
 
 def test_the_ledger_follows_the_gateway_and_says_when_it_does_not_balance(
@@ -182,7 +197,7 @@ def test_nothing_leaves_the_machine_and_nothing_complains(show: Open, plant: Pla
     plant.text("vision-01", "verdict", "<img src=x onerror=alert(1)>")
     plant.anomaly("vision-01", "deviation", "warning", '<b onclick="x">0.08 mm</b>')
     expect(it.page.locator(".attention .message")).to_have_text('<b onclick="x">0.08 mm</b>')
-    expect(it.page.locator(row(it.page, "vision-01", "verdict"))).to_contain_text("<img src=x")
+    expect(row(it.page, "vision-01", "verdict")).to_contain_text("<img src=x")
     assert it.hosts == {"127.0.0.1"}
     assert it.errors == []
 
@@ -208,15 +223,19 @@ def test_a_browser_that_is_not_signed_in_is_told_how(
         assert "press-01" not in it.page.content()
 
 
-def test_chinese_comes_by_the_browsers_wish_and_the_switch_is_remembered(show: Open) -> None:
-    page = show(locale="zh-CN").page
-    expect(page.locator(".attention")).to_have_text("一切正常，无需处理。")
-    expect(page.locator(".gateway")).to_contain_text("收到 12,345 个样本")
-    page.get_by_role("link", name="English").click()
-    expect(page.locator(".attention")).to_have_text("Nothing needs attention.")
-    page.goto(page.url.split("?")[0])
-    expect(page.locator(".attention")).to_have_text("Nothing needs attention.")
-    expect(page.locator("html")).to_have_attribute("lang", "en")
+def test_chinese_comes_by_the_browsers_wish_and_the_switch_is_remembered(
+    browser: Browser, url: str
+) -> None:
+    with watched_page(browser, locale="zh-CN") as it:
+        it.page.goto(url)
+        attention = it.page.locator(".attention")
+        expect(attention).to_have_text("一切正常，无需处理。")
+        expect(it.page.locator(".gateway")).to_contain_text("收到 12,345 个样本")
+        it.page.get_by_role("link", name="English").click()
+        expect(attention).to_have_text("Nothing needs attention.")
+        it.page.goto(url)
+        expect(attention).to_have_text("Nothing needs attention.")
+        expect(it.page.locator("html")).to_have_attribute("lang", "en")
 
 
 def test_the_keyboard_leads_from_an_anomaly_to_its_machine(show: Open, plant: Plant) -> None:

@@ -50,8 +50,8 @@ def test_the_browser_writes_numbers_and_durations_as_the_server_does(show: Open)
     page = show().page
     script = """async ([numbers, seconds]) => {
       const words = await import("/static/words.js");
-      return [numbers.map(([value, reference]) => words.number(value, words.decimalsFor(reference))),
-              seconds.map(words.duration)];
+      const write = ([value, reference]) => words.number(value, words.decimalsFor(reference));
+      return [numbers.map(write), seconds.map(words.duration)];
     }"""
     numbers, durations = page.evaluate(
         script, [[case[:2] for case in NUMBERS], [case[0] for case in DURATIONS]]

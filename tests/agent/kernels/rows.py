@@ -1,0 +1,63 @@
+"""Kernel arrays for tests, also where numba does not compile.
+
+Compiled code reads a field as an attribute of its row; numpy alone does not offer that. So with
+NUMBA_DISABLE_JIT=1 the arrays are wrapped, and the same kernels run as plain Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Sample = tuple[int, int, float, int]
+"""Signal, time_ns, value, status."""
+
+
+class _Row:
+    def __init__(self, array: Array, index: int) -> None:
+        object.__setattr__(self, "_at", (array, index))
+
+    def __getattr__(self, name: str) -> Any:
+        array, index = object.__getattribute__(self, "_at")
+        return array[name][index]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        array, index = object.__getattribute__(self, "_at")
+        array[name][index] = value
+
+
+class _Rows:
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self.size = array.size
+
+    def __getitem__(self, key: Any) -> Any:
+        return _Row(self.array, key) if isinstance(key, int | np.integer) else self.array[key]
+
+
+def rows(array: Array) -> Any:
+    return _Rows(array) if numba.config.DISABLE_JIT else array  # type: ignore[attr-defined]
+
+
+def plain(array: Any) -> list[str]:
+    """Each row as text that tells all bits apart, NaN equal to NaN, padding left out."""
+    return [repr(row) for row in array[:].tolist()]
+
+
+def said(blocks: Sequence[Array]) -> list[str]:
+    return [line for block in blocks for line in plain(block)]
+
+
+def columns(samples: Sequence[Sample]) -> tuple[Array, Array, Array, Array]:
+    signal, time_ns, value, status = zip(*samples, strict=True) if samples else ((), (), (), ())
+    return (
+        np.array(signal, np.int32),
+        np.array(time_ns, np.int64),
+        np.array(value, np.float64),
+        np.array(status, np.uint32),
+    )

@@ -1,0 +1,152 @@
+"""The store by itself: group commit, conflicts inside a group, refusals that spoil nobody else."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloud.errors import DataFolderError, QueueFullError
+from cloud.ingest.line_protocol import parse
+from cloud.settings import Settings, load
+from cloud.store.sql import blocks
+from cloud.store.store import Committed, Store, Write
+from tests.cloud import lines
+from tests.cloud.server import until
+
+
+class Desk:
+    """A store whose owner can be held after its first commit, so that writes pile up behind it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.groups: list[list[Committed]] = []
+        self.go_on = threading.Event()
+        self.store = Store(settings, self._on_commit)
+
+    def write(self, body: str, outbox: tuple[str, int, int] | None = None) -> None:
+        parsed = parse(body.encode(), now_ns=0, line_bytes_max=10_000)
+        self.store.submit(Write(parsed, len(body), outbox))
+
+    def hold(self) -> None:
+        self.write("hold f=1 1")
+        until(lambda: self.groups)
+
+    def _on_commit(self, committed: list[Committed]) -> None:
+        self.groups.append(committed)
+        self.go_on.wait(10)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(load(data=tmp_path, queue_writes_max=50, queue_bytes_max=100_000))
+    yield desk
+    desk.go_on.set()
+    desk.store.close()
+
+
+def mean_rows(store: Store) -> list[float]:
+    nothing = dict.fromkeys(
+        [
+            "from_ns",
+            "to_ns",
+            "site",
+            "area",
+            "line",
+            "machine",
+            "signal",
+            "every",
+            "after_ns",
+            "after_identity",
+        ]
+    )
+    return [row["mean"] for row in store.read("windows", **nothing, rows=100)]
+
+
+def test_writes_that_wait_share_one_commit_and_keep_their_order(desk: Desk) -> None:
+    desk.hold()
+    for number in range(20):
+        desk.write(lines.window(number, float(number)))
+    desk.go_on.set()
+    until(lambda: len(desk.groups) == 2)
+    assert len(desk.groups[1]) == 20
+    assert mean_rows(desk.store) == [float(number) for number in range(20)]
+    assert [done.live[0].time_ns for done in desk.groups[1]] == list(range(20))
+
+
+def test_a_type_first_seen_in_the_same_group_binds_the_writes_behind_it(desk: Desk) -> None:
+    desk.hold()
+    desk.write("weather temperature=1 1")
+    desk.write('weather temperature="warm" 2')
+    desk.go_on.set()
+    until(lambda: len(desk.groups) == 2)
+    assert [done.dropped for done in desk.groups[1]] == [0, 1]
+
+
+def test_a_write_the_database_refuses_spoils_no_other(desk: Desk) -> None:
+    desk.hold()
+    desk.write(lines.window(1, 1.0))
+    # A fault planted behind the parser: a time that no column can hold.
+    parsed = parse(lines.window(2, 2.0).encode(), now_ns=0, line_bytes_max=10_000)
+    parsed.columns[0].time_ns[0] = 2**70
+    desk.store.submit(Write(parsed))
+    desk.write(lines.window(3, 3.0))
+    desk.go_on.set()
+    until(lambda: len(desk.groups) == 2)
+    assert [done.error is None for done in desk.groups[1]] == [True, False, True]
+    assert mean_rows(desk.store) == [1.0, 3.0]
+
+
+def test_the_queue_is_bounded_by_writes_and_by_bytes(desk: Desk) -> None:
+    desk.hold()
+    desk.write(f'm f="{"x" * 9_000}" 1')
+    for _ in range(10):
+        desk.write(f'm f="{"x" * 9_000}" 1')
+    with pytest.raises(QueueFullError):
+        desk.write(f'm f="{"x" * 9_000}" 1')
+    for _ in range(39):
+        desk.write("m f=1 1")
+    with pytest.raises(QueueFullError):
+        desk.write("m f=1 1")
+
+
+def test_what_waits_at_a_close_is_committed(tmp_path: Path) -> None:
+    desk = Desk(load(data=tmp_path))
+    desk.go_on.set()
+    for number in range(30):
+        desk.write(lines.window(number, float(number)))
+    desk.store.close()
+    again = Store(load(data=tmp_path))
+    assert len(mean_rows(again)) == 30
+    again.close()
+
+
+def test_a_repeat_of_received_lines_is_kept_from_the_board(desk: Desk) -> None:
+    desk.go_on.set()
+    for first, last in ((1, 2), (1, 2), (2, 3)):
+        desk.write(lines.window(1), ("box", first, last))
+    until(lambda: sum(map(len, desk.groups)) == 3)
+    done = [one for group in desk.groups for one in group]
+    assert [len(one.live) for one in done] == [1, 0, 1]
+    assert desk.store.outboxes["box"].received == ((1, 3),)
+
+
+def test_later_lines_add_fields_to_an_anomaly_and_leave_the_others(desk: Desk) -> None:
+    desk.go_on.set()
+    desk.write(lines.anomaly(5, 'id="a",severity="alarm",score=0.9,message="high"'))
+    desk.write(lines.anomaly(5, "ended_ns=9i"))
+    until(lambda: sum(map(len, desk.groups)) == 2)
+    [row] = desk.store.read("live_anomalies", ended=5)
+    assert (row["severity"], row["score"], row["ended_ns"]) == ("alarm", 0.9, 9)
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "andon.duckdb").write_bytes(b"no database" * 1000)
+    with pytest.raises(DataFolderError, match="cannot be opened"):
+        Store(load(data=tmp_path))
+
+
+@pytest.mark.parametrize("file", ["schema.sql", "queries.sql"])
+def test_every_block_of_sql_says_what_it_is_for(file: str) -> None:
+    assert blocks(file)
+    for name, text in blocks(file).items():
+        assert text.startswith("-- "), name

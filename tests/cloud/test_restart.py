@@ -1,0 +1,93 @@
+"""What outlives a crash: everything that was answered 204, and everything that was told."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.cloud import lines
+from tests.cloud.server import RunningCloud, running_cloud
+
+SECOND_NS = lines.SECOND_NS
+OUTBOX = "7b0a5a52-3a86-4a6f-8e6a-7f2b8b9c1d11"
+
+
+@dataclass
+class Crash:
+    """A cloud that was killed with -9 right after its last 204, and started again."""
+
+    cloud: RunningCloud
+    before: dict[str, Any]
+    board_url_before: str
+    browser: httpx.Client
+
+
+@pytest.fixture(scope="module")
+def crash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
+    with running_cloud(tmp_path_factory.mktemp("crash")) as cloud, httpx.Client() as browser:
+        browser.get(cloud.board_url)
+        now_ns = time.time_ns()
+        about = [
+            f'machine,{lines.path()} model="M-1",order_in_line=1i {now_ns}',
+            f'signal,{lines.path()},signal=ram_force kind="analog",unit="kN" {now_ns}',
+            f'signal,{lines.path()},signal=unit kind="text" {now_ns}',
+            lines.text(now_ns, "88.1/2"),
+            lines.anomaly(now_ns, 'id="open",severity="alarm",score=0.5,message="high"'),
+            lines.anomaly(now_ns - 9, f'id="over",severity="alarm",ended_ns={now_ns}i'),
+        ]
+        windows = [lines.window(now_ns - n * SECOND_NS, float(n)) for n in range(70)]
+        revised = lines.window(now_ns - SECOND_NS, 8.5, rev=3)
+        bodies = ["\n".join(about + windows), revised, "weather,place=hall temperature=21.5 1"]
+        for body in bodies:
+            assert cloud.write(body).status_code == 204
+        headers = {"X_Andon_Outbox": OUTBOX, "X_Andon_Lines": "1-40"}
+        assert cloud.write(lines.gateway(now_ns, 7), **headers).status_code == 204
+        before, url = cloud.get("/v1/board", recent=600), cloud.board_url
+        for number in range(20):
+            line = lines.window(number, float(number), line="last-words")
+            assert cloud.write(line).status_code == 204
+        cloud.kill()
+        cloud.restart()
+        yield Crash(cloud, before, url, browser)
+
+
+def test_what_was_answered_204_survives_kill_9(crash: Crash) -> None:
+    kept = crash.cloud.get("/v1/windows", line="last-words")["windows"]
+    assert kept["mean"] == [float(number) for number in range(20)]
+
+
+def test_the_board_is_the_same(crash: Crash) -> None:
+    after = crash.cloud.get("/v1/board", recent=600)
+    found = [one for one in after["lines"] if one["path"]["line"] == "line-1"]
+    assert found == crash.before["lines"]
+    assert after["gateways"] == crash.before["gateways"]
+    signal = found[0]["machines"][0]["signals"][0]
+    assert len(signal["recent"]) == 60
+    assert signal["recent"][-2][1] == 8.5
+
+
+def test_received_lines_are_remembered_with_their_gateway(crash: Crash) -> None:
+    [found] = crash.cloud.get("/v1/gateways")["gateways"]
+    assert (found["outbox"], found["received"], found["holes"]) == (OUTBOX, [[1, 40]], [])
+    assert (found["gateway"]["gateway"], found["gateway"]["received"]) == ("gw-1", 7)
+    assert found["gateway"]["balanced"] is True
+
+
+def test_a_foreign_field_keeps_its_first_type(crash: Crash) -> None:
+    assert crash.cloud.write("weather,place=roof temperature=3i 3").status_code == 422
+    assert crash.cloud.write("weather,place=roof temperature=3 3").status_code == 204
+
+
+def test_sessions_go_on_and_each_start_has_its_own_link(crash: Crash) -> None:
+    assert crash.browser.get(f"{crash.cloud.url}/v1/board").status_code == 200
+    assert crash.cloud.board_url != crash.board_url_before
+
+
+def test_tokens_are_shown_at_the_first_start_only(crash: Crash) -> None:
+    assert crash.cloud.write_token != crash.cloud.read_token
+    assert crash.cloud.ready["write_token"] is None
+    assert crash.cloud.ready["read_token"] is None
+    assert crash.cloud.talk == ""

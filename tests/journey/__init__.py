@@ -1,0 +1,1 @@
+"""From the machines to the board: the real parts together."""
