@@ -103,4 +103,5 @@ class Packet:
     def part(self, start: int, stop: int) -> Packet:
         """Lines [start, stop) of this packet."""
         low, high = int(self.offsets[start]), int(self.offsets[stop])
-        return Packet(self.first + start, self.body[low:high], self.offsets[start : stop + 1] - low)
+        offsets = self.offsets[start : stop + 1] - low
+        return Packet(self.first + start, self.body[low:high], offsets, self.made_ns)

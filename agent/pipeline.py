@@ -39,7 +39,7 @@ GATEWAY_EVERY_S: Final = 2.0
 COMMIT_RETRY_S: Final = 1.0
 STOP_READING_S: Final = 3.0
 STOP_COMMIT_S: Final = 3.0
-"""A stopping pipeline tries so long to commit what was taken; then it is the machine sides' again."""
+"""A stopping pipeline tries so long to commit; then what it took is the machine sides' again."""
 LOOK_S: Final = 0.25
 """How often the worker looks up when nothing comes."""
 TAKEN_MAX: Final = 256
@@ -260,7 +260,7 @@ class Pipeline:
             await asyncio.to_thread(self._outbox.commit, commit)
         except OutboxError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            self._say("outbox", f"{error}{hint}; nothing is lost, the machine sides wait", loud=True)
+            self._say("outbox", f"{error}{hint}; nothing is lost, machine sides wait", loud=True)
             return False
         return True
 

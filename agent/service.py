@@ -7,6 +7,7 @@ machine's: a folder that cannot be written, an outbox in use.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,12 +29,14 @@ from agent.lines import Lines
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
 from agent.pipeline import Pipeline
 from agent.report import Reporter, agent_version
-from agent.signals import SECOND_NS, Path, Signal, SignalTable
+from agent.signals import HOLD_FOREVER, SECOND_NS, Path, Signal, SignalTable
 from agent.sinks.influxdb import InfluxdbSink
 from agent.sources import Source
 from agent.sources.mqtt import MqttSource
 from agent.sources.opcua import OpcuaSource
 from agent.status import StatusServer
+
+log = logging.getLogger("andon.service")
 
 OUTBOX_NAME: Final = "outbox.db"
 DRAIN_S: Final = 3.0
@@ -87,7 +90,7 @@ class Service:
     async def run(self, stop: asyncio.Event) -> Ledger:
         """Run until `stop`, drain, and answer the ledger as it was left."""
         try:
-            await self._status.start()
+            await self._open_status()
             await asyncio.to_thread(warm_up)
             for forwarder in self._forwarders:
                 forwarder.start()
@@ -124,6 +127,15 @@ class Service:
     def final(self, ledger: Ledger) -> dict[str, Any]:
         """What the stopped service leaves, as plain values."""
         return {"windows": self._pipeline.windows_made, "ledger": ledger_document(ledger)}
+
+    async def _open_status(self) -> None:
+        try:
+            await self._status.start()
+        except OSError as error:
+            log.warning(
+                "the status socket in %s cannot be opened: %s; `andon tail` will not find this "
+                "service, all else works", self._folder, error.strerror or error,
+            )  # fmt: skip
 
     def _tell(self, derived: Derived) -> None:
         if self._status.watched:
@@ -214,8 +226,9 @@ def _renew(config: Config, table: SignalTable, brokers: Mapping[str, MqttSource]
     for number, signal in enumerate(list(table)):
         if signal.key in configured or signal.name == MACHINE_SIGNAL:
             continue
-        broker = brokers.get(signal.source)
-        if broker is None or broker.signal_of(signal.node) != number:
+        known, by_topic = brokers.get(signal.source), signal.hold_ns != HOLD_FOREVER
+        candidates = [known] if known else list(brokers.values()) if by_topic else []
+        if not any(broker.signal_of(signal.node) == number for broker in candidates):
             table.add(replace(signal, source=""))
 
 

@@ -10,15 +10,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+import socket
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
+
+from agent.errors import SourceRefused
 
 SOCKET_NAME: Final = "andon.sock"
 SOCKET_MODE: Final = 0o660
 CLIENTS_MAX: Final = 16
 EVENTS_MAX: Final = 10_000
 """Events that may wait for one client."""
+EVENT_BYTES_MAX: Final = 1_048_576
+"""Longest event that a client reads: far more than a text value and its names take."""
 ASK_BYTES_MAX: Final = 4_096
 ASK_S: Final = 5.0
 
@@ -58,7 +63,7 @@ class StatusServer:
     def publish(self, events: Iterable[Document]) -> None:
         """Send these to everybody who tails."""
         if self._clients:
-            lines = [json.dumps(event).encode() + b"\n" for event in events]
+            lines = [_line(event) for event in events]
             for client in self._clients:
                 client.offer(lines)
 
@@ -78,26 +83,32 @@ class StatusServer:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(ASK_S):
-            asked = json.loads(await reader.readline())
-        match asked.get("ask") if isinstance(asked, dict) else None:
-            case "status":
-                writer.write(json.dumps(self._status()).encode() + b"\n")
-                await writer.drain()
-            case "tail" if len(self._clients) < CLIENTS_MAX:
-                await self._tail(writer)
-            case _:
-                writer.write(b'{"error": "ask for status or tail; at most 16 may tail"}\n')
-                await writer.drain()
+            match await _read_ask(reader):
+                case "status":
+                    answer = self._status()
+                case "tail" if len(self._clients) < CLIENTS_MAX:
+                    answer = {}
+                case "tail":
+                    answer = {"error": f"{CLIENTS_MAX} clients tail already; end one of them"}
+                case _:
+                    answer = {"error": 'ask {"ask": "status"} or {"ask": "tail"}'}
+        if answer:
+            writer.write(_line(answer))
+            await writer.drain()
+        else:
+            await self._tail(reader, writer)
 
-    async def _tail(self, writer: asyncio.StreamWriter) -> None:
+    async def _tail(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Tail()
         self._clients.add(client)
+        tasks = [asyncio.create_task(client.send(writer)), asyncio.create_task(_end(reader))]
         try:
-            while True:
-                writer.write(await client.next())
-                await writer.drain()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._clients.discard(client)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Tail:
@@ -114,39 +125,68 @@ class _Tail:
         self._missed += max(0, len(lines) - room)
         self._news.set()
 
+    async def send(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(await self.next())
+            await writer.drain()
+
     async def next(self) -> bytes:
         await self._news.wait()
         self._news.clear()
         lines, self._lines = self._lines, []
         if self._missed:
-            lines.append(json.dumps({"type": "missed", "events": self._missed}).encode() + b"\n")
+            lines.append(_line({"type": "missed", "events": self._missed}))
             self._missed = 0
         return b"".join(lines)
 
 
-async def ask_status(folder: Path) -> Document:
-    """The running service's status. Raises OSError where none runs."""
-    async with asyncio.timeout(ASK_S):
-        reader, writer = await _ask(folder, "status")
-        try:
-            answer: Document = json.loads(await reader.read())
-        finally:
-            writer.close()
-    return answer
-
-
-async def tail(folder: Path) -> AsyncIterator[Document]:
-    """What the running service makes, until it stops. Raises OSError where none runs."""
-    reader, writer = await _ask(folder, "tail")
+async def _read_ask(reader: asyncio.StreamReader) -> object:
+    """What is asked; None where it cannot be read."""
     try:
-        while line := await reader.readline():
-            yield json.loads(line)
-    finally:
-        writer.close()
+        asked = json.loads(await reader.readline())
+    except (ValueError, RecursionError):
+        return None
+    return asked.get("ask") if isinstance(asked, dict) else None
 
 
-async def _ask(folder: Path, what: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_unix_connection(folder / SOCKET_NAME)
-    writer.write(json.dumps({"ask": what}).encode() + b"\n")
-    await writer.drain()
-    return reader, writer
+async def _end(reader: asyncio.StreamReader) -> None:
+    """Wait until the client hangs up; what it still says is not for us."""
+    while await reader.read(ASK_BYTES_MAX):
+        pass
+
+
+def _line(document: Document) -> bytes:
+    return json.dumps(document).encode() + b"\n"
+
+
+def ask_status(folder: Path) -> Document:
+    """The running service's status. Raises OSError where none runs or it does not answer."""
+    with _asked(folder, "status") as answer:
+        document: Document = json.loads(answer.readline())
+    return document
+
+
+def tail(folder: Path) -> Iterator[Document]:
+    """What the running service makes, until it stops.
+
+    Raises OSError where none runs, SourceRefused where too many tail already.
+    """
+    with _asked(folder, "tail") as answer:
+        while line := answer.readline(EVENT_BYTES_MAX):
+            event: Document = json.loads(line)
+            if "error" in event:
+                raise SourceRefused(f"the service refuses: {event['error']}")
+            yield event
+
+
+@contextlib.contextmanager
+def _asked(folder: Path, what: str) -> Iterator[BinaryIO]:
+    """The answer's lines. Only a tail may pause for as long as it likes."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ASK_S)
+        connection.connect(str(folder / SOCKET_NAME))
+        connection.sendall(_line({"ask": what}))
+        if what == "tail":
+            connection.settimeout(None)
+        with connection.makefile("rb") as answer:
+            yield answer

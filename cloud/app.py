@@ -68,10 +68,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     snapshot, hub, store = app.state.snapshot, app.state.hub, app.state.store
 
     def deliver(committed: list[Committed], events: list[Event]) -> None:
-        hub.publish(events)
         for done in committed:
             if not done.write.answer.done():  # the client may have gone
                 done.write.answer.set_result(done)
+        hub.publish(events)
 
     def on_commit(committed: list[Committed]) -> None:
         events: list[Event] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 EMPTY_RUN_MAX = 360
@@ -139,7 +140,7 @@ class Windows:
         good = [held for held in self.course if held.good]
         return sum(
             counted(before.value, now.value)
-            for before, now in zip(good, good[1:], strict=False)
+            for before, now in pairwise(good)
             if start <= now.begin < start + self.every_ns
         )
 

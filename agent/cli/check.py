@@ -22,7 +22,9 @@ def check(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Validate a configuration offline and say what it would read and send.
+    """Validate a configuration, offline.
+
+    Says what it would read and send.
 
     Everything that is wrong is told in one go, with file, line and way out; exit code 2.
     """

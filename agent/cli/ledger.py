@@ -17,16 +17,16 @@ def ledger(
     config: Annotated[Path, typer.Argument(help="The gateway's configuration.")] = CONFIG_PATH,
     json: Annotated[bool, typer.Option("--json", help="Print the ledger as JSON.")] = False,
 ) -> None:
-    """Account for every sample and every line, since the outbox was made.
+    """Account for every sample and every line.
 
-    Works beside a running service and without one. Exit code 6 where it does not balance.
+    Counts since the outbox was made. Works beside a running service and without one. Exit code 6 where it does not balance.
     """
     try:
-        from agent.config import load
+        from agent.config import load_gateway
         from agent.outbox.reader import open_readonly
         from agent.service import OUTBOX_NAME, ledger_document
 
-        folder = Path(load(config).gateway.data)
+        folder = Path(load_gateway(config).data)
         with open_readonly(folder / OUTBOX_NAME) as outbox:
             document = ledger_document(outbox.ledger())
     except AndonError as error:

@@ -28,7 +28,10 @@ def run(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more.")] = False,
 ) -> None:
-    """Read the machines, derive and forward, until SIGINT or SIGTERM; then drain and stop."""
+    """Run the service.
+
+    Reads the machines, derives and forwards, until SIGINT or SIGTERM; then drains and stops.
+    """
     configure_logging(verbose)
     try:
         from agent.config import load

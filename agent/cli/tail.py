@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json as json_module
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -25,17 +25,22 @@ def tail(
     lines: Annotated[int, typer.Option("--lines", "-n", help="End after so many; 0 never.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
 ) -> None:
-    """Show windows, raw samples and anomalies as the running service makes them."""
+    """Show what the running service makes.
+
+    Windows, raw samples and anomalies, as they are committed.
+    """
     if only and only not in TYPES:
         raise typer.BadParameter(f"{only!r} is none of {', '.join(TYPES)}", param_hint="--only")
     wanted = {"machine": machine, "signal": signal, "type": only}
     try:
-        from agent.config import load
+        from agent.config import load_gateway
 
-        folder = Path(load(config).gateway.data)
-        asyncio.run(_tail(folder, {k: v for k, v in wanted.items() if v}, lines, json))
+        folder = Path(load_gateway(config).data)
+        _tail(folder, {k: v for k, v in wanted.items() if v}, lines, json)
     except AndonError as error:
         fail(error)
+    except BrokenPipeError:  # as with `| head`: typer ends the command without a word
+        raise
     except OSError as error:
         fail(
             SourceUnreachable(
@@ -47,15 +52,16 @@ def tail(
         return
 
 
-async def _tail(folder: Path, wanted: dict[str, str], lines: int, json: bool) -> None:
+def _tail(folder: Path, wanted: dict[str, str], lines: int, json: bool) -> None:
     from agent.status import tail as events
 
     shown = 0
-    async for event in events(folder):
+    for event in events(folder):
         missed = event["type"] == "missed"
         if not missed and any(event.get(key) != value for key, value in wanted.items()):
             continue
         print_data(json_module.dumps(event, ensure_ascii=False) if json else tell(event))
+        sys.stdout.flush()  # a pipe's reader wants it now too
         shown += not missed
         if lines and shown >= lines:
             return

@@ -57,6 +57,7 @@ __all__ = [
     "config_error",
     "examine",
     "load",
+    "load_gateway",
     "schema",
     "signals",
     "topic_signal",
@@ -72,6 +73,21 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     if isinstance(found, Config):
         return found
     raise config_error(found)
+
+
+def load_gateway(path: Path, environ: Mapping[str, str] = os.environ) -> GatewayConfig:
+    """The table `[gateway]` alone, for commands beside a service that has its own secrets.
+
+    Raises ConfigError with every problem found where that table is not as it must be.
+    """
+    try:
+        document = read(path)
+        tree, problems = fill_in(document, environ)
+        if not any(problem.path[:1] == ("gateway",) for problem in problems):
+            return GatewayConfig.model_validate(tree.get("gateway"))
+    except (Unreadable, RecursionError, ValidationError):
+        pass  # `load` says what is wrong
+    return load(path, environ).gateway
 
 
 def examine(path: Path, environ: Mapping[str, str] = os.environ) -> Config | list[Problem]:

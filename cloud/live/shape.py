@@ -12,9 +12,11 @@ from typing import Any
 Object = dict[str, Any]
 Path = tuple[str, str, str, str]
 
+SEPARATOR = "\x1f"  # between the parts of an identity, as in schema.sql
 PATH_TAGS = ("enterprise", "site", "area", "line")
 WINDOW_FIELDS = ("mean", "std", "min", "max", "first", "last", "increase")
 ANOMALY_FIELDS = ("value", "expected", "low", "high", "ended_ns")
+JSON_PARTS_MAX = 256  # lists and objects in `contributors`; also bounds how deep they nest
 SIGNAL_FIELDS = ("kind", "unit", "description", "low", "high")
 _EVERY = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNIT_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
@@ -65,6 +67,12 @@ def anomaly(tags: Mapping[str, Any], time_ns: int, fields: Mapping[str, Any]) ->
     }
 
 
+def gateway_identity(tags: Mapping[str, Any]) -> str:
+    """A gateway's name within its area; two plants may both have a `gw-1`."""
+    names = (tags["enterprise"], tags["site"], tags["area"], tags["gateway"])
+    return SEPARATOR.join(names)
+
+
 def gateway(tags: Mapping[str, Any], time_ns: int, fields: Mapping[str, Any]) -> Object:
     """One gateway as the board shows it: every field of its newest line."""
     return {
@@ -82,10 +90,12 @@ def encode(value: Any) -> bytes:
 
 
 def _json_list(text: Any) -> list[Any] | None:
-    if not isinstance(text, str):
+    """A JSON list, or None for what cannot be said again as JSON: NaN, half a surrogate pair."""
+    if not isinstance(text, str) or text.count("[") + text.count("{") > JSON_PARTS_MAX:
         return None
     try:
         value = json.loads(text)
-    except (ValueError, RecursionError):
+        encode(value)
+    except ValueError:
         return None
     return value if isinstance(value, list) else None

@@ -2,12 +2,12 @@
 
 Enters: committed lines (`apply`, from the store's thread) and, at a start, what the store holds
 (`rebuild`). Leaves: the board as JSON bytes (`board`, from any thread) and messages for the
-stream. Nothing here fails; beyond `signals_max` signals new ones are kept in the store but not
-shown.
+stream. Nothing here fails; beyond `board_entries_max` new lines, machines, signals and gateways are
+kept in the store but not shown.
 
 Bytes are kept per line until the line or one of its states changes, and for the whole board until
-the second changes, so reading an unchanged board costs nothing. The lock is held for `SLICE_ROWS`
-lines at a time.
+the second changes, so reading an unchanged board costs nothing. `SLICE_ROWS` bounds how many lines
+are taken under one lock and told in one message of windows.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloud.live.line import Line, Machine, Signal
-from cloud.live.shape import Object, Path, encode, gateway, path_object, path_of
+from cloud.live.shape import Object, Path, encode, gateway, gateway_identity, path_object, path_of
 from cloud.settings import Settings
 from cloud.store.store import Store
 from cloud.store.tables import LiveRow
@@ -66,7 +66,7 @@ class Snapshot:
         self._now_ns = now_ns
         self._lock = threading.Lock()
         self._lines: dict[Path, Line] = {}
-        self._gateways: dict[tuple[str, str, str, str], Object] = {}
+        self._gateways: dict[str, Object] = {}
         self._entries = 0
         self._full_told = False
         self._version = 0
@@ -120,9 +120,9 @@ class Snapshot:
             return known.body, known.etag
 
     def gateways(self) -> dict[str, Object]:
-        """Newest line of each gateway by its name."""
+        """Newest line of each gateway by its identity."""
         with self._lock:
-            return {one["gateway"]: one for one in self._gateways.values()}
+            return self._gateways.copy()
 
     def _encode(self, recent: int, now_ns: int, second: int) -> _Bytes:
         lines = [self._fragment(line, recent, now_ns) for _, line in sorted(self._lines.items())]
@@ -197,15 +197,14 @@ class Snapshot:
         """Whether one more line, machine, signal or gateway may be shown; counts it."""
         if self._entries >= self._settings.board_entries_max:
             if not self._full_told:
-                log.warning("board_entries_max is reached: %s and others are not shown", name)
+                log.warning("board_entries_max is reached: %r and others are not shown", name)
                 self._full_told = True
             return False
         self._entries += 1
         return True
 
     def _take_gateway(self, row: LiveRow) -> Event | None:
-        tags = row.tags
-        key = (tags["enterprise"], tags["site"], tags["area"], tags["gateway"])
+        tags, key = row.tags, gateway_identity(row.tags)
         known = self._gateways.get(key)
         if known is not None and known["seen_ns"] > row.time_ns:
             return None

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.access import require
 from cloud.errors import Refusal
-from cloud.live.shape import anomaly, path_object, path_of
+from cloud.live.shape import Object, anomaly, path_object, path_of
+from cloud.store.intervals import Received
 
 router = APIRouter(tags=["history"])
 
@@ -86,30 +87,22 @@ async def gateways(request: Request) -> dict[str, Any]:
     require(request, "read")
     state = request.app.state
     lines = state.snapshot.gateways()
-    rows = [
-        {
-            "outbox": outbox,
-            "received": known.received,
-            "holes": known.holes,
-            "holes_forgotten": known.holes_forgotten,
-            "repeats": known.repeats,
-            "gateway": lines.get(known.gateway),
-        }
-        for outbox, known in sorted(state.store.outboxes.copy().items())
-    ]
-    silent = set(lines) - {row["gateway"]["gateway"] for row in rows if row["gateway"]}
-    rows += [
-        {
-            "outbox": None,
-            "received": [],
-            "holes": [],
-            "holes_forgotten": 0,
-            "repeats": 0,
-            "gateway": lines[name],
-        }
-        for name in sorted(silent)
-    ]
+    followed = sorted(state.store.outboxes.copy().items())
+    rows = [_outbox(outbox, known, lines.get(known.gateway or "")) for outbox, known in followed]
+    silent = sorted(set(lines) - {known.gateway for _, known in followed})
+    rows += [_outbox(None, Received(), lines[identity]) for identity in silent]
     return {"gateways": rows}
+
+
+def _outbox(outbox: str | None, known: Received, line: Object | None) -> Object:
+    return {
+        "outbox": outbox,
+        "received": known.received,
+        "holes": known.holes,
+        "holes_forgotten": known.holes_forgotten,
+        "repeats": known.repeats,
+        "gateway": line,
+    }
 
 
 async def _page(
@@ -177,7 +170,8 @@ def _decode(cursor: str | None) -> tuple[int | None, str | None]:
         return None, None
     try:
         after_ns, identity = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, TypeError):
+        identity.encode()  # half a surrogate pair is no text to the database
+    except (ValueError, TypeError, AttributeError, RecursionError):
         after_ns, identity = None, None
     if not isinstance(after_ns, int) or not isinstance(identity, str) or abs(after_ns) >= 2**63:
         raise Refusal(400, "invalid", "cursor is not one of ours; use `next` of the page before")

@@ -18,7 +18,7 @@ class Received:
     received : closed intervals of line ids.
     repeats : ids that came more than once.
     holes_forgotten : holes given up because `intervals_max` was reached.
-    gateway : the name in the newest gateway line that came from this outbox.
+    gateway : the identity in the newest gateway line that came from this outbox.
     """
 
     received: tuple[Interval, ...] = ()

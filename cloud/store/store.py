@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from cloud.errors import DataFolderError, QueueFullError, StoreError
 from cloud.ingest.line_protocol import Parsed
+from cloud.live.shape import gateway_identity
 from cloud.settings import Settings
 from cloud.store.intervals import Received, add
 from cloud.store.sql import blocks, query
@@ -250,7 +251,9 @@ class _Transaction:
         if known.holds(first, last):
             done.live = []
         received = add(known, first, last, intervals_max=self._settings.intervals_max)
-        gateways = [row.tags["gateway"] for row in result.live if row.measurement == "gateway"]
+        gateways = [
+            gateway_identity(row.tags) for row in result.live if row.measurement == "gateway"
+        ]
         self.outboxes[name] = received if not gateways else received.of(gateways[-1])
         return done
 

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from agent.config import Config, TopicConfig, examine, load, schema, signals, topic_signal
+from agent.config import (
+    Config,
+    TopicConfig,
+    examine,
+    load,
+    load_gateway,
+    schema,
+    signals,
+    topic_signal,
+)
 from agent.config.fields import check_name
 from agent.errors import ConfigError
 from agent.signals import HOLD_FOREVER, SECOND_NS, Signal
@@ -331,3 +340,20 @@ def test_the_schema_has_a_description_for_every_option() -> None:
     options = [(t["title"], key, o) for t in tables for key, o in t["properties"].items()]
     assert len(options) > 60
     assert [o[:2] for o in options if not o[2].get("description") and "$ref" not in o[2]] == []
+
+
+def test_commands_beside_a_service_need_not_know_its_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        '[gateway]\nname = "gw"\ndata = "/var/lib/gw"\n'
+        'path = { enterprise = "e", site = "s", area = "a", line = "l" }\n'
+        '[[influxdb]]\nname = "cloud"\nurl = "https://x"\ntoken = "${NOT_SET_HERE}"\n'
+    )
+    assert str(load_gateway(path, {}).data) == "/var/lib/gw"
+
+
+def test_a_gateway_table_that_is_wrong_is_told_as_always(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text('[gateway]\nname = "gw"\ndate = "/var/lib/gw"\n')
+    with pytest.raises(ConfigError, match="did you mean data"):
+        load_gateway(path, {})

@@ -35,7 +35,7 @@ def test_the_board_shows_the_line_and_its_anomalies_as_they_come(tmp_path: Path)
             for name in tiles.evaluate_all("all => all.map(one => one.dataset.machine)")
         ]
         page.evaluate("() => { window.stillTheSamePage = true }")
-        value = page.locator('[data-signal$="press-01/oil_temperature"] .value')
+        value = page.locator('[data-signal$="press-01/ram_force"] .value')
         before = value.inner_text()
         expect(value).not_to_have_text(before)
         anomaly = page.locator(".attention [data-anomaly]").first

@@ -50,7 +50,7 @@ class Message(Protocol):
         """The topic it came under."""
 
     @property
-    def payload(self) -> bytes:
+    def payload(self) -> bytes | bytearray:
         """What it carries."""
 
 
@@ -124,7 +124,7 @@ class Decoder:
             return route.number, time_ns, float(len(texts) - 1)
         return route.number, time_ns, _number(value)
 
-    def _route(self, topic: str, payload: bytes) -> _Route | None:
+    def _route(self, topic: str, payload: bytes | bytearray) -> _Route | None:
         if topic in self._routes:
             return self._routes[topic]
         if len(self._routes) >= TOPICS_MAX:
@@ -159,7 +159,7 @@ class Decoder:
             topic = "a topic that is not UTF-8"
         self._say(cause, topic, message.payload, error)
 
-    def _say(self, cause: str, topic: str, payload: bytes, error: Exception) -> None:
+    def _say(self, cause: str, topic: str, payload: bytes | bytearray, error: Exception) -> None:
         """Say what cannot be read, once a minute a topic."""
         now_s = time.monotonic()
         if now_s - self._said_since_s >= SAY_EVERY_S:

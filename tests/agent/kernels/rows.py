@@ -37,20 +37,24 @@ class _Rows:
         self.size = array.size
 
     def __getitem__(self, key: Any) -> Any:
-        return _Row(self.array, key) if isinstance(key, int | np.integer) else self.array[key]
+        if isinstance(key, int | np.integer):
+            return _Row(self.array, int(key))
+        return self.array[key]
 
 
 def rows(array: Array) -> Any:
     return _Rows(array) if numba.config.DISABLE_JIT else array  # type: ignore[attr-defined]
 
 
-def plain(array: Any) -> list[str]:
-    """Each row as text that tells all bits apart, NaN equal to NaN, padding left out."""
-    return [repr(row) for row in array[:].tolist()]
+def bits(array: Any) -> dict[str, bytes]:
+    """Every field's bits, without the padding between fields."""
+    fields = array[:]
+    return {name: fields[name].tobytes() for name in fields.dtype.names}
 
 
-def said(blocks: Sequence[Array]) -> list[str]:
-    return [line for block in blocks for line in plain(block)]
+def said(blocks: Sequence[Array]) -> dict[str, bytes]:
+    """The bits of all rows of these blocks, however they were cut into blocks."""
+    return bits(np.concatenate(blocks)) if blocks else {}
 
 
 def columns(samples: Sequence[Sample]) -> tuple[Array, Array, Array, Array]:

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from agent.kernels import windows
 from agent.lines import WINDOW
 from tests import naive
-from tests.agent.kernels.rows import Sample, columns, plain, rows, said
+from tests.agent.kernels.rows import Sample, bits, columns, rows, said
 
-SEEDED = settings(max_examples=150, deadline=None, derandomize=True)
+SEEDED = settings(max_examples=100, deadline=None, derandomize=True)
 EVERY = 1000
 START = 1_700_000_000_000_000_000
 GOOD, UNCERTAIN, BAD = 0, 0x4000_0000, 0x8000_0000
 KINDS = {"analog": windows.ANALOG, "counter": windows.COUNTER}
-FAR = (EMPTY := windows.EMPTY_RUN_MAX + 40) * EVERY
+FAR = (windows.EMPTY_RUN_MAX + 40) * EVERY
 
 Step = tuple[Any, ...]
 
@@ -65,7 +65,7 @@ class Kernel:
 
     @property
     def accounted(self) -> int:
-        closed = sum(row["n"] for row in self.rows)
+        closed = sum(int(row["n"]) for row in self.rows)
         return closed + windows.open_samples(self.state) + int(self.filtered.sum())
 
 
@@ -94,7 +94,7 @@ VALUES = st.one_of(
 )
 COUNTS = st.sampled_from([0.0, 3.0, 10.0, 60_000.0, 65_530.0, 4_294_967_290.0, 1e9, math.nan])
 STATUS = st.sampled_from([GOOD, GOOD, GOOD, GOOD, UNCERTAIN, BAD])
-PAUSE = st.sampled_from([0, 0, 1, 130, 130, 400, 999, EVERY, 2 * EVERY + 1, 5 * EVERY, FAR])
+PAUSE = st.sampled_from([0, 1, 130, 130, 400, 999, EVERY, 2 * EVERY + 1] * 12 + [FAR])
 JITTER = st.sampled_from([0, 0, 0, 0, -1, -300, -EVERY, 250])
 
 
@@ -193,18 +193,18 @@ def test_splitting_a_batch_anywhere_gives_the_same_bits(
         split.feed(samples[begin:end])
         split.advance(START)  # vouches for nothing new
     split.advance(alive_ns)
-    assert sorted(said(split.blocks)) == sorted(said(whole.blocks))
-    assert plain(split.state) == plain(whole.state)
+    assert said(split.blocks) == said(whole.blocks)
+    assert bits(split.state) == bits(whole.state)
     assert split.filtered.tolist() == whole.filtered.tolist()
 
 
-@SEEDED
+@settings(SEEDED, max_examples=20)
 @given(batches())
 def test_a_small_scratch_gives_the_same_windows(samples: list[Sample]) -> None:
     small, large = several(out_rows=windows.EMPTY_RUN_MAX + 2), several()
     for kernel in (small, large):
         kernel.feed(samples)
-        kernel.advance(START + 100 * FAR)
+        kernel.advance(START + 3 * FAR)
     assert said(small.blocks) == said(large.blocks)
 
 

@@ -1,0 +1,81 @@
+"""A machine side in memory, for tests: it plays what it is fed, and can be told to fail.
+
+Enters: batches and errors given to `feed`. Leaves: the batches, in order, each with an `Ack` that
+is noted; an error is raised where it stands. Fails as told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from agent.batch import Batch
+from agent.errors import SourceUnreachable
+from agent.sources import Ack
+
+ITEMS_MAX = 100_000
+
+
+class MemorySource:
+    """Plays what it is fed; see `agent.sources.Source`.
+
+    refusals : errors that the next connects raise, one each
+    urgent : whether its acknowledgements are
+    taken, acknowledged : how many batches were, the latter by their number from 0
+    counts : what `rejected` answers
+    """
+
+    def __init__(self, name: str = "memory", *, urgent: bool = False) -> None:
+        self._name = name
+        self._items: asyncio.Queue[Batch | Exception | None] = asyncio.Queue(ITEMS_MAX)
+        self.urgent = urgent
+        self.refusals: deque[Exception] = deque()
+        self.counts: dict[str, int] = {}
+        self.connects = 0
+        self.closes = 0
+        self.taken = 0
+        self.acknowledged: list[int] = []
+        self._open = False
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+        return self._name
+
+    def feed(self, *items: Batch | Exception) -> None:
+        """Play these next."""
+        for item in items:
+            self._items.put_nowait(item)
+
+    def go_away(self) -> None:
+        """Lose the connection once all that was fed has been played."""
+        self.feed(SourceUnreachable(f"{self._name}: the connection is lost"))
+
+    async def connect(self) -> None:
+        """Connect, or fail as told."""
+        self.connects += 1
+        if self.refusals:
+            raise self.refusals.popleft()
+        self._open = True
+
+    async def batches(self) -> AsyncIterator[tuple[Batch, Ack]]:
+        """What was fed, until it is closed."""
+        while self._open:
+            item = await self._items.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is not None:
+                number, self.taken = self.taken, self.taken + 1
+                yield item, Ack(lambda number=number: self.acknowledged.append(number), self.urgent)  # type: ignore[misc]
+
+    def rejected(self) -> dict[str, int]:
+        """As told."""
+        return dict(self.counts)
+
+    async def close(self) -> None:
+        """End `batches`."""
+        self.closes += 1
+        if self._open:
+            self._open = False
+            self._items.put_nowait(None)

@@ -1,0 +1,164 @@
+"""The status socket and `andon tail`: what is told, to whom, and what a slow reader misses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.cli import app
+from agent.cli.tail import tell
+from agent.errors import ExitCode, SourceRefused
+from agent.status import CLIENTS_MAX, EVENTS_MAX, SOCKET_NAME, StatusServer, ask_status, tail
+from tests.agent.config_support import ENVIRON, GOOD
+
+DEADLINE_S = 5.0
+Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def window(number: int, text: str = "") -> dict[str, Any]:
+    return {"type": "window", "time_ns": number, "text": text}
+
+
+@asynccontextmanager
+async def status_server(folder: Path) -> AsyncIterator[StatusServer]:
+    server = StatusServer(folder, lambda: {"gateway": "gw-1"})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def client(folder: Path, said: bytes) -> Client:
+    reader, writer = await asyncio.open_unix_connection(folder / SOCKET_NAME)
+    writer.write(said)
+    return reader, writer
+
+
+async def answer(reader: asyncio.StreamReader) -> Any:
+    return json.loads(await asyncio.wait_for(reader.readline(), DEADLINE_S))
+
+
+async def watchers(server: StatusServer, count: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while len(server._clients) != count:
+            server.publish([])
+            await asyncio.sleep(0.005)
+
+
+def test_the_socket_is_the_users_and_the_groups_alone_and_goes_with_the_service(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        (tmp_path / SOCKET_NAME).touch()  # a crash left it behind
+        async with status_server(tmp_path):
+            mode = (tmp_path / SOCKET_NAME).stat().st_mode
+            assert stat.S_ISSOCK(mode)
+            assert stat.S_IMODE(mode) == 0o660
+            assert await asyncio.to_thread(ask_status, tmp_path) == {"gateway": "gw-1"}
+        assert not (tmp_path / SOCKET_NAME).exists()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "said", [b"what?\n", b'{"ask": "more"}\n', b"[]\n", b"\xff\n", b"x" * 9_000, b"[" * 4_000 + b"\n"]
+)
+def test_nonsense_is_answered_with_an_error(tmp_path: Path, said: bytes) -> None:
+    async def run() -> None:
+        async with status_server(tmp_path):
+            reader, writer = await client(tmp_path, said)
+            assert await answer(reader) == {"error": 'ask {"ask": "status"} or {"ask": "tail"}'}
+            assert await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_one_client_too_many_is_refused_and_a_place_is_free_once_somebody_hangs_up(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with status_server(tmp_path) as server:
+            clients = [await client(tmp_path, b'{"ask": "tail"}\n') for _ in range(CLIENTS_MAX)]
+            await watchers(server, CLIENTS_MAX)
+            with pytest.raises(SourceRefused, match="the service refuses: 16 clients tail already"):
+                await asyncio.to_thread(next, tail(tmp_path))
+            clients[3][1].close()  # and nothing happens on the line meanwhile
+            await watchers(server, CLIENTS_MAX - 1)
+            reader, _ = await client(tmp_path, b'{"ask": "tail"}\n')
+            await watchers(server, CLIENTS_MAX)
+            server.publish([window(1)])
+            assert await answer(reader) == window(1)
+
+    asyncio.run(run())
+
+
+def test_a_slow_client_is_told_how_much_it_missed_and_the_others_miss_nothing(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with status_server(tmp_path) as server:
+            slow, _ = await client(tmp_path, b'{"ask": "tail"}\n')
+            await watchers(server, 1)
+            long = "x" * 1_000
+            published = 0
+            for _ in range(4):  # far more than the sockets hold
+                server.publish(window(n, long) for n in range(published, published + EVENTS_MAX))
+                published += EVENTS_MAX
+                await asyncio.sleep(0)
+            got = missed = 0
+            async with asyncio.timeout(4 * DEADLINE_S):
+                while got + missed < published:
+                    event = json.loads(await slow.readline())
+                    if event["type"] == "missed":
+                        missed += event["events"]
+                    else:
+                        got += 1
+            assert missed > 0
+            assert got + missed == published
+
+    asyncio.run(run())
+
+
+def test_tailing_without_a_service_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.environ", ENVIRON)
+    config = tmp_path / "agent.toml"
+    config.write_text(GOOD.replace('name = "gw-1"', f'name = "gw-1"\ndata = "{tmp_path}/data"', 1))
+    done = CliRunner().invoke(app, ["tail", str(config)])
+    assert done.exit_code == ExitCode.UNREACHABLE == 3
+    assert done.stdout == ""
+    assert f"error: no service answers at {tmp_path}/data: No such file" in done.stderr
+    assert "hint: start it with `andon run`" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_events_are_told_in_one_line_each() -> None:
+    base = {"machine": "press-01", "signal": "force", "unit": "kN", "time_ns": 1_800_000_000 * 10**9}
+    told = [
+        tell({**base, "type": "window", "every": "1s", "n": 10, "good": 1.0, "mean": 2.5,
+              "min": 1.0, "max": 4.0}),
+        tell({**base, "type": "window", "every": "1s", "n": 0, "good": 0.0}),
+        tell({**base, "type": "sample", "value": None, "status": 0x808C_0000}),
+        tell({**base, "type": "anomaly", "detector": "level", "severity": "alarm",
+              "message": "too high", "ended_ns": None}),
+        tell({**base, "type": "anomaly", "detector": "level", "ended_ns": base["time_ns"] + 10**9}),
+        tell({"type": "missed", "events": 1_234}),
+    ]  # fmt: skip
+    where = f"{'08:00:00.000  press-01/force':<46}  "
+    assert told == [
+        f"{where} 1s  n 10    good 100%  mean 2.5, min 1, max 4 kN",
+        f"{where} 1s  n 0     good   0%  nothing",
+        f"{where}no value kN  status 0x808C0000",
+        f"{where}ALARM level: too high",
+        f"{where}level: over after 1.0 s",
+        "... 1,234 more that this terminal was too slow for",
+    ]

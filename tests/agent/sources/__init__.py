@@ -1,0 +1,1 @@
+"""Sources, over real servers and brokers."""

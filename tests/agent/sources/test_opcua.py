@@ -1,0 +1,378 @@
+"""The OPC UA source, over real servers: values, times, statuses and what goes wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from asyncua import ua
+from asyncua.server.subscription_service import SubscriptionService
+from pydantic import SecretStr
+
+from agent.batch import BAD_WAITING_FOR_INITIAL_DATA
+from agent.config import OpcuaConfig
+from agent.signals import Path, Signal
+from agent.sources import Source
+from agent.sources.opcua import OpcuaSource
+from agent.sources.opcua.decode import Decoder, time_ns
+from hardware.line.faults import Bad
+from hardware.line.opcua import NAMESPACE, MachineServer, Variable
+from tests.conformance.source import (
+    CONNECT_S,
+    Read,
+    SourceConformance,
+    alive,
+    connected,
+    read_until,
+    values,
+)
+
+PATH = Path("acme", "guiyang", "assembly", "line-1")
+TYPE = ua.VariantType
+BAD_SENSOR = 0x808C_0000
+UNCERTAIN = 0x408F_0000
+
+
+NUMBERS: list[tuple[ua.VariantType, Any, float]] = [
+    (TYPE.Boolean, True, 1.0),
+    (TYPE.SByte, -7, -7.0),
+    (TYPE.Byte, 200, 200.0),
+    (TYPE.Int16, -300, -300.0),
+    (TYPE.UInt16, 60_000, 60_000.0),
+    (TYPE.Int32, -70_000, -70_000.0),
+    (TYPE.UInt32, 4_000_000_000, 4e9),
+    (TYPE.Int64, -(2**53), -(2.0**53)),
+    (TYPE.UInt64, 2**64 - 1, float(2**64 - 1)),
+    (TYPE.Float, 0.5, 0.5),
+    (TYPE.Double, 0.1, 0.1),
+    (TYPE.String, "12", math.nan),
+    (TYPE.Double, [1.0, 2.0], math.nan),
+    (TYPE.ByteString, b"ab", math.nan),
+    (TYPE.LocalizedText, ua.LocalizedText("x"), math.nan),
+]
+TEXTS: list[tuple[ua.VariantType, Any, str | None]] = [
+    (TYPE.String, "unit 7 \u5355\u5143", "unit 7 \u5355\u5143"),
+    (TYPE.LocalizedText, ua.LocalizedText("l\u00e4uft", "de"), "l\u00e4uft"),
+    (TYPE.LocalizedText, ua.LocalizedText(None), None),
+    (TYPE.Int32, 7, "7"),
+    (TYPE.Boolean, True, "true"),
+    (TYPE.String, ["a", "b"], None),
+    (TYPE.ByteString, b"ab", None),
+    (TYPE.String, "x" * 10_001, None),
+]
+
+
+def signal_of(name: str, kind: str = "analog", node: str = "") -> Signal:
+    node = node or f"nsu={NAMESPACE};s=press-01.{name}"
+    return Signal(PATH, "press-01", name, "press", kind=kind, node=node)  # type: ignore[arg-type]
+
+
+def source_of(url: str, signals: Sequence[Signal] = (), **options: Any) -> OpcuaSource:
+    signals = signals or [signal_of("ram_force")]
+    config = OpcuaConfig.model_validate(
+        {
+            "name": "press", "endpoint": url, "machine": "press-01", "security": "none",
+            "publishing_interval_ms": 50, "connect_timeout_s": CONNECT_S,
+            "signals": tuple({"name": s.name, "node": s.node} for s in signals),
+            **options,
+        }
+    )  # fmt: skip
+    return OpcuaSource(config, list(enumerate(signals)))
+
+
+class Machine:
+    """One server in a thread of its own: asyncua takes seconds to build one's address space."""
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = MachineServer(0, variables)
+        self._call(self._server.open()).result(30)
+        self.url = self._server.url
+
+    def stop(self) -> None:
+        self._call(self._server.close()).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    async def write(self, name: str, value: Any, time_ns: int | None = None) -> None:
+        """Set a variable of press-01."""
+        moment_ns = time.time_ns() if time_ns is None else time_ns
+        await asyncio.wrap_future(
+            self._call(self._server.write(f"press-01/{name}", value, moment_ns))
+        )
+
+    async def write_status(self, name: str, value: float, status: int, time_ns: int) -> None:
+        """Set a variable of press-01, and its status."""
+        moment: Any = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
+        data = ua.DataValue(ua.Variant(value), ua.StatusCode(ua.UInt32(status)), moment)
+        node, _ = self._server._nodes[f"press-01/{name}"]
+        assert self._server._server is not None
+        space = self._server._server.iserver.aspace
+        await asyncio.wrap_future(
+            self._call(space.write_attribute_value(node, ua.AttributeIds.Value, data))
+        )
+
+    def _call(self, call: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(call, self._loop)
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    names = ["ram_force", "status", "unchanged", "flood"]
+    variables = [Variable("press-01", name) for name in names]
+    variables += [Variable("press-01", f"number_{i}", k) for i, (k, *_) in enumerate(NUMBERS)]
+    variables += [Variable("press-01", f"text_{i}", k) for i, (k, *_) in enumerate(TEXTS)]
+    machine = Machine(variables)
+    yield machine
+    machine.stop()
+
+
+class Far:
+    """The machine behind a connection that can be cut."""
+
+    def __init__(self, machine: Machine, cut: Callable[[], None], port: int) -> None:
+        self._machine = machine
+        self._cut = cut
+        self._url = re.sub(r":\d+/", f":{port}/", machine.url)
+
+    def source(self) -> Source:
+        return source_of(self._url)
+
+    async def say(self, value: float) -> None:
+        await self._machine.write("ram_force", value)
+
+    async def go_away(self) -> None:
+        self._cut()
+
+
+class TestOpcuaSource(SourceConformance):
+    @pytest.fixture(autouse=True)
+    def _machine(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def source_at(self, port: int) -> Source:
+        return source_of(f"opc.tcp://127.0.0.1:{port}")
+
+    @asynccontextmanager
+    async def far_side(self) -> AsyncIterator[Far]:
+        port = int(re.findall(r":(\d+)/", self.machine.url)[0])
+        writers: list[asyncio.StreamWriter] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+            writers.extend((writer, inner_writer))
+            await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
+
+        def cut() -> None:
+            server.close()
+            for writer in writers:
+                writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        yield Far(self.machine, cut, server.sockets[0].getsockname()[1])
+        cut()
+
+    @asynccontextmanager
+    async def refusing(self) -> AsyncIterator[Source]:
+        yield source_of(self.machine.url, user="nobody", password=SecretStr("wrong"))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+    writer.close()
+
+
+def column(read: Read, signal: int, name: str) -> list[Any]:
+    return [
+        item
+        for batch, _ in read
+        for number, item in zip(batch.signal, getattr(batch, name), strict=True)
+        if number == signal
+    ]
+
+
+def texts(read: Read, signal: int) -> list[str | None]:
+    return [
+        None if math.isnan(index) else batch.texts[int(index)]
+        for batch, _ in read
+        for number, index in zip(batch.signal, batch.value, strict=True)
+        if number == signal
+    ]
+
+
+async def first_values(machine: Machine, kind: str, prefix: str, said: Sequence[Any]) -> Read:
+    """What comes of one write to each of these."""
+    signals = [signal_of(f"{prefix}_{i}", kind) for i in range(len(said))]
+    for signal, (_, value, _) in zip(signals, said, strict=True):
+        await machine.write(signal.name, value)
+    async with connected(source_of(machine.url, signals)) as source:
+        return await read_until(source, lambda read: len(values(read)) == len(said))
+
+
+def test_every_scalar_type_becomes_a_number_and_what_is_none_becomes_nan(machine: Machine) -> None:
+    read = asyncio.run(first_values(machine, "analog", "number", NUMBERS))
+    found = [column(read, i, "value")[0] for i in range(len(NUMBERS))]
+    np.testing.assert_array_equal(found, [number for *_, number in NUMBERS])
+
+
+def test_a_text_signal_takes_strings_localized_texts_and_numbers_but_no_arrays(
+    machine: Machine,
+) -> None:
+    read = asyncio.run(first_values(machine, "text", "text", TEXTS))
+    assert [texts(read, i)[0] for i in range(len(TEXTS))] == [text for *_, text in TEXTS]
+
+
+def test_statuses_and_source_times_arrive_as_they_were_sent(machine: Machine) -> None:
+    async def run() -> Read:
+        async with connected(source_of(machine.url, [signal_of("status")])) as source:
+            read = await read_until(source, lambda read: len(values(read)) == 1)
+            assert column(read, 0, "status") == [BAD_WAITING_FOR_INITIAL_DATA]
+            await machine.write("status", 1.0, moments[0])
+            await machine.write("status", Bad(BAD_SENSOR), moments[1])
+            await machine.write_status("status", 2.0, UNCERTAIN, moments[2])
+            return await read_until(source, lambda read: len(values(read)) == 3)
+
+    start_ns = time.time_ns() // 1000 * 1000
+    moments = [start_ns + offset for offset in (1_000, 123_456_000, 123_457_000)]
+    read = asyncio.run(run())
+    # OPC UA carries 100 ns; asyncua carries microseconds of them
+    assert column(read, 0, "time_ns") == moments
+    assert column(read, 0, "status") == [0, BAD_SENSOR, UNCERTAIN]
+    np.testing.assert_array_equal(column(read, 0, "value"), [1.0, math.nan, 2.0])
+
+
+def test_unchanged_means_no_sample_but_vouched_time_and_the_first_one_holds_from_now_on(
+    machine: Machine,
+) -> None:
+    async def run() -> None:
+        await machine.write("unchanged", 5.0, time.time_ns() - 3_600 * 10**9)
+        subscribed_ns = time.time_ns()
+        async with connected(source_of(machine.url, [signal_of("unchanged")])) as source:
+            read = await read_until(source, lambda read: len(alive(read)) >= 4)
+            assert values(read) == [5.0]
+            (first_ns,) = column(read, 0, "time_ns")
+            assert subscribed_ns - 250_000_000 < first_ns < read[0][0].received_ns
+            assert all(len(batch) == 0 for batch, _ in read[1:])
+            moment_ns = time.time_ns() // 1000 * 1000
+            await machine.write("unchanged", 6.0, moment_ns)
+            read = await read_until(source, lambda read: 6.0 in values(read))
+            assert column(read, 0, "time_ns") == [moment_ns]
+
+    asyncio.run(run())
+
+
+def test_a_missing_node_or_namespace_is_said_once_and_stops_no_other(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    signals = [
+        signal_of("gone"),
+        signal_of("ram_force"),
+        signal_of("foreign", node="nsu=urn:nobody;s=x"),
+        signal_of("by_index", node="ns=2;s=press-01.ram_force"),
+    ]
+
+    async def run() -> None:
+        await machine.write("ram_force", 3.0)
+        source = source_of(machine.url, signals)
+        for _ in range(2):
+            async with connected(source):
+                read = await read_until(source, lambda read: len(values(read)) == 2)
+                assert {int(n) for batch, _ in read for n in batch.signal} == {1, 3}
+
+    with caplog.at_level(logging.INFO, "andon"):
+        asyncio.run(run())
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "2 of 4 signals are not delivered" in said
+    assert f"press-01/gone (nsu={NAMESPACE};s=press-01.gone): BadNodeIdUnknown" in said
+    assert "press-01/foreign (nsu=urn:nobody;s=x): the server has no namespace" in said
+
+
+def test_a_burst_comes_whole_and_in_order(machine: Machine) -> None:
+    count = 1_000
+
+    async def run() -> None:
+        source = source_of(machine.url, [signal_of("flood")], queue_size=10_000)
+        async with connected(source):
+            await read_until(source, lambda read: len(values(read)) == 1)
+            start_ns = time.time_ns()
+            for number in range(count):
+                await machine.write("flood", float(number), start_ns + 1000 * number)
+            read = await read_until(source, lambda read: len(values(read)) == count)
+            assert values(read) == [float(number) for number in range(count)]
+
+    asyncio.run(run())
+
+
+def publication(times: Sequence[Any], more: bool = False) -> ua.PublishResult:
+    """A publication of one value each with these source times."""
+    items = [
+        ua.MonitoredItemNotification(
+            ClientHandle=ua.UInt32(0),
+            Value=ua.DataValue(ua.Variant(float(i)), SourceTimestamp=moment),
+        )
+        for i, moment in enumerate(times)
+    ]
+    message = ua.NotificationMessage(
+        NotificationData=[ua.DataChangeNotification(MonitoredItems=items)]  # type: ignore[list-item]
+    )
+    return ua.PublishResult(NotificationMessage=message, MoreNotifications=more)
+
+
+def test_a_time_that_is_no_time_is_the_publications() -> None:
+    decoder = Decoder([(0, signal_of("ram_force"))])
+    result = publication([ua.win_epoch_to_datetime(0), ua.win_epoch_to_datetime(2**63 - 1), None])
+    batch = decoder.batch(result, time.time_ns())
+    published_ns = time_ns(result.NotificationMessage.PublishTime)
+    assert batch.time_ns.tolist() == [published_ns] * 3
+
+
+def test_a_publication_with_more_to_come_vouches_for_nothing() -> None:
+    decoder = Decoder([(0, signal_of("ram_force"))])
+    assert decoder.batch(publication([None], more=True), time.time_ns()).alive_until_ns == 0
+    assert decoder.batch(publication([None]), time.time_ns()).alive_until_ns > 0
+
+
+def test_a_server_that_grants_rarer_keep_alives_is_not_taken_for_silent(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.sources.opcua.SILENT_S", 0.3)
+    clamp = staticmethod(lambda asked: 10)
+    monkeypatch.setattr(SubscriptionService, "_clamp_keep_alive_count", clamp)
+
+    async def run() -> None:
+        async with connected(source_of(machine.url)) as source:
+            began_s = time.monotonic()
+            await read_until(source, lambda read: len(alive(read)) >= 3)
+            assert time.monotonic() - began_s > 0.6, "the server was to be slow"
+
+    asyncio.run(run())
+
+
+def test_a_subscription_that_the_server_ends_is_lost_and_vouches_for_nothing(
+    machine: Machine,
+) -> None:
+    async def run() -> None:
+        async with connected(source_of(machine.url)) as source:
+            await read_until(source, lambda read: len(alive(read)) >= 1)
+            ended = ua.StatusChangeNotification(Status=ua.StatusCode(ua.UInt32(0x800A_0000)))
+            message = ua.NotificationMessage(NotificationData=[ended])  # type: ignore[list-item]
+            await source._on_result(ua.PublishResult(NotificationMessage=message))
+            with pytest.raises(Exception, match="press: the server ended the subscription: BadT"):
+                await read_until(source, lambda read: False)
+
+    asyncio.run(run())
