@@ -73,14 +73,17 @@ def serve(
 
 @app.command("login-url")
 def login_url(
-    host: Annotated[str | None, typer.Option(help="The server's address.")] = None,
-    port: Annotated[int | None, typer.Option(help="The server's port.")] = None,
     data: Data = None,
+    url: Annotated[
+        str | None, typer.Option(help="The server's address, if not the one it listens on.")
+    ] = None,
 ) -> None:
     """Print a fresh link to the board; it works once."""
-    with _clear_errors(), _credentials(host=host, port=port, data=data) as (chosen, credentials):
-        code = credentials.create_login_code()
-        _out(access.login_url(chosen.url(chosen.port), code))
+    with _clear_errors(), _credentials(data) as credentials:
+        where = url or credentials.url()
+        if where is None:
+            raise UsageError("no server has been started on this folder; give its address: --url")
+        _out(access.login_url(where.rstrip("/"), credentials.create_login_code()))
 
 
 @tokens.command("create")
@@ -90,7 +93,7 @@ def create_token(
     as_json: Json = False,
 ) -> None:
     """Make a token and print it, this once."""
-    with _clear_errors(), _credentials(data=data) as (_, credentials):
+    with _clear_errors(), _credentials(data) as credentials:
         secret = credentials.create_token(scope.value)
         _out(json.dumps({"scope": scope.value, "token": secret}) if as_json else secret)
 
@@ -98,7 +101,7 @@ def create_token(
 @tokens.command("list")
 def list_tokens(data: Data = None, as_json: Json = False) -> None:
     """List tokens; their secrets are not kept."""
-    with _clear_errors(), _credentials(data=data) as (_, credentials):
+    with _clear_errors(), _credentials(data) as credentials:
         for token in credentials.tokens():
             made = datetime.fromtimestamp(token.made_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             row = {"id": token.id, "scope": token.scope, "org": token.org, "bucket": token.bucket}
@@ -109,7 +112,7 @@ def list_tokens(data: Data = None, as_json: Json = False) -> None:
 @tokens.command("revoke")
 def revoke_token(token_id: Annotated[str, typer.Argument(metavar="ID")], data: Data = None) -> None:
     """Revoke a token; a running server refuses it from now on."""
-    with _clear_errors(), _credentials(data=data) as (_, credentials):
+    with _clear_errors(), _credentials(data) as credentials:
         if not credentials.revoke(token_id):
             raise UsageError(f"there is no token {token_id}; see `andon-cloud token list`")
 
@@ -121,8 +124,8 @@ def version() -> None:
 
 
 @contextmanager
-def _credentials(**options: Any) -> Iterator[tuple[settings.Settings, Credentials]]:
-    chosen = settings.load(**options)
+def _credentials(data: Path | None) -> Iterator[Credentials]:
+    chosen = settings.load(data=data)
     if not (chosen.data / access.FILE_NAME).is_file():
         raise DataFolderError(
             f"there is no {access.FILE_NAME} in {chosen.data}; give the folder of a server"
@@ -130,7 +133,7 @@ def _credentials(**options: Any) -> Iterator[tuple[settings.Settings, Credential
         )
     credentials = Credentials(chosen)
     try:
-        yield chosen, credentials
+        yield credentials
     finally:
         credentials.close()
 

@@ -64,12 +64,14 @@ def serve(settings: Settings, told: Callable[[Ready], None]) -> None:
         store = Store(settings)
         try:
             credentials = Credentials(settings)
-            write_token, read_token = _first_tokens(settings, credentials)
+            made = credentials.create_first_tokens(_preset(settings))
         except BaseException:
             store.close()
             raise
         app = create_app(settings, store, credentials)
+        write_token, read_token = made or (None, None)
         url = settings.url(listener.getsockname()[1])
+        credentials.remember_url(url)
 
         def listening() -> None:
             code = credentials.create_login_code()
@@ -149,12 +151,10 @@ def _check_tls(settings: Settings) -> None:
         ) from None
 
 
-def _first_tokens(settings: Settings, credentials: Credentials) -> tuple[str | None, str | None]:
+def _preset(settings: Settings) -> str | None:
     preset = settings.write_token.get_secret_value() if settings.write_token else None
     if settings.write_token_file is not None:
         if preset is not None:
             raise UsageError("give either ANDON_CLOUD_WRITE_TOKEN or --write-token-file, not both")
         preset = read_token_file(settings.write_token_file)
-    if not credentials.is_first_start():
-        return None, None
-    return credentials.create_token("write", preset), credentials.create_token("read")
+    return preset

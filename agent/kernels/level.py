@@ -35,6 +35,8 @@ CONSISTENCY: Final = 0.97756
 POINT_LIMIT: Final = 6.0
 MEAN_LIMIT: Final = 3.0
 OFF_RATIO: Final = 0.8
+LEARN_RATIO: Final = 0.9
+"""What lies further out may be the beginning of an episode and teaches nothing."""
 TAU_MEAN_NS: Final = 2e9
 TAU_LEVEL_NS: Final = 600e9
 SETTLE_SAMPLES: Final = 20
@@ -209,8 +211,9 @@ def _update(
             continue
         count = _close_if_calm(s, number, t, off_ns, out, count)
         count, ratio = _judge(s, number, t, x, out, count)
-        if moved and ratio < WARNING_RATIO and not s.open:
-            _learn(s, x, min(dt / (TAU_LEVEL_NS + dt), GAIN_MAX))
+        if moved and ratio < LEARN_RATIO and not s.open:
+            span = min(float(t - s.first_ns), TAU_LEVEL_NS)
+            _learn(s, x, min(dt / (span + dt), GAIN_MAX))
     return count, signal.size
 
 

@@ -9,7 +9,8 @@ Enters: commits. Leaves: packets of line protocol, and the ledger. `schema.sql` 
 - A block that cannot be read any more is counted as dead letters (`damaged`), so that one bad page
   does not stop the rest. A file that SQLite cannot read is set aside and named, never deleted.
 
-Limits: `bytes_max` of the file, `dead_letters_max` kept, `BLOCK_LINES_MAX` lines a block.
+Limits: `bytes_max` of the file (`RESERVE_BYTES` more for dead letters), `dead_letters_max` kept,
+`BLOCK_LINES_MAX` lines a block.
 What can fail: the disk (OutboxError, nothing half-written), a second agent on the same file.
 """
 
@@ -39,6 +40,10 @@ from agent.outbox.sql import SQL
 from agent.signals import Signal
 
 BYTES_MAX: Final = 1 << 30
+RESERVE_BYTES: Final = 16 << 20
+"""Above `bytes_max`, for all but commits: a full outbox must be able to note dead letters, or it
+would never be emptied."""
+
 DEAD_LETTERS_MAX: Final = 1000
 UNPACKED_BLOCKS_MAX: Final = 4
 """Unpacked blocks kept, since a large block goes out in several packets, to each sink."""
@@ -65,11 +70,9 @@ def open_outbox(
         opened.callback(lock.release)
         writer = open_file(path)
         opened.callback(writer.close)
-        page_size = writer.execute("PRAGMA page_size").fetchone()[0]
-        writer.execute(f"PRAGMA max_page_count = {bytes_max // page_size}")
         reader = Reader(path, connect(path, readonly=True))
         opened.callback(reader.close)
-        outbox = SqliteOutbox(writer, reader, lock, dead_letters_max, now_ns)
+        outbox = SqliteOutbox(writer, reader, lock, bytes_max, dead_letters_max, now_ns)
         outbox.use_sinks(sinks)
         opened.pop_all()
         return outbox
@@ -83,12 +86,15 @@ class SqliteOutbox:
         writer: sqlite3.Connection,
         reader: Reader,
         lock: FileLock,
+        bytes_max: int,
         dead_letters_max: int,
         now_ns: Callable[[], int],
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._lock = lock
+        self._page_bytes = writer.execute("PRAGMA page_size").fetchone()[0]
+        self._bytes_max = bytes_max
         self._dead_letters_max = dead_letters_max
         self._now_ns = now_ns
         self._writing = threading.Lock()
@@ -121,7 +127,7 @@ class SqliteOutbox:
             for start, stop in _steps(len(lines), BLOCK_LINES_MAX)
         ]
         signals = [(i, json.dumps(signal.document())) for i, signal in commit.signals.items()]
-        with self._write("FULL") as write:
+        with self._write("FULL", self._bytes_max) as write:
             made = write.execute(SQL["ledger"]).fetchone()[1]
             write.executemany(SQL["put_signal"], signals)
             for start, stop, columns in packed:
@@ -159,7 +165,7 @@ class SqliteOutbox:
 
         Lines at or below its position are none of it any more and change nothing.
         """
-        with self._write("NORMAL") as write:
+        with self._write("NORMAL", self._bytes_max + RESERVE_BYTES) as write:
             row = write.execute(SQL["sink"], (sink,)).fetchone()
             made = write.execute(SQL["ledger"]).fetchone()[1]
             if row is None or last > made:
@@ -192,7 +198,7 @@ class SqliteOutbox:
 
     def use_sinks(self, sinks: Sequence[str]) -> None:
         """From now on these are the sinks, and no others."""
-        with self._write("FULL") as write:
+        with self._write("FULL", self._bytes_max + RESERVE_BYTES) as write:
             write.executemany(SQL["add_sink"], [(name,) for name in sinks])
             known = {name for name, *_ in write.execute(SQL["sinks"])}
             write.executemany(SQL["forget_sink"], [(name,) for name in known - set(sinks)])
@@ -206,10 +212,11 @@ class SqliteOutbox:
             self._lock.release()
 
     @contextmanager
-    def _write(self, synchronous: str) -> Iterator[sqlite3.Connection]:
-        """One transaction: all or nothing."""
+    def _write(self, synchronous: str, bytes_max: int) -> Iterator[sqlite3.Connection]:
+        """One transaction: all or nothing; the file grows to at most `bytes_max`."""
         writer = self._writer
         with self._writing, sqlite_errors(self.path, "write"):
+            writer.execute(f"PRAGMA max_page_count = {bytes_max // self._page_bytes}")
             writer.execute(f"PRAGMA synchronous = {synchronous}")
             writer.execute("BEGIN IMMEDIATE")
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from functools import partial
 
 from agent.batch import Batch
 from agent.errors import SourceUnreachable
@@ -67,7 +68,7 @@ class MemorySource:
                 raise item
             if item is not None:
                 number, self.taken = self.taken, self.taken + 1
-                yield item, Ack(lambda number=number: self.acknowledged.append(number), self.urgent)  # type: ignore[misc]
+                yield item, Ack(partial(self.acknowledged.append, number), self.urgent)
 
     def rejected(self) -> dict[str, int]:
         """As told."""

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS token (
 );
 CREATE TABLE IF NOT EXISTS login_code (hash TEXT PRIMARY KEY, until_s INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS session (hash TEXT PRIMARY KEY, until_s INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS server (id INTEGER PRIMARY KEY CHECK (id = 1), url TEXT NOT NULL);
 """
 
 
@@ -113,11 +114,36 @@ class Credentials:
             raise UsageError("this token is known already") from None
         return secret
 
-    def is_first_start(self) -> bool:
-        """Whether no server has started on this folder before; false from the second call on."""
-        first = self._run("PRAGMA user_version")[0][0] == 0
-        self._run("PRAGMA user_version = 1")
-        return bool(first)
+    def create_first_tokens(self, write_secret: str | None) -> tuple[str, str] | None:
+        """A write and a read token at the first start on this folder; None ever after.
+
+        Both are made or none, so that a start that fails is not the first one.
+
+        Raises
+        ------
+        UsageError : as `create_token` does.
+
+        """
+        if self._run("PRAGMA user_version")[0][0]:
+            return None
+        self._run("BEGIN IMMEDIATE")
+        try:
+            made = self.create_token("write", write_secret), self.create_token("read")
+            self._run("PRAGMA user_version = 1")
+            self._run("COMMIT")
+        except BaseException:
+            self._run("ROLLBACK")
+            raise
+        return made
+
+    def remember_url(self, url: str) -> None:
+        """Note where the server listens, for links made beside it."""
+        self._run("INSERT OR REPLACE INTO server VALUES (1, ?)", url)
+
+    def url(self) -> str | None:
+        """Where the server of this folder listens, or did last; None before its first start."""
+        rows = self._run("SELECT url FROM server")
+        return str(rows[0][0]) if rows else None
 
     def tokens(self) -> list[TokenRow]:
         """All tokens, oldest first."""

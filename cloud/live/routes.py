@@ -1,11 +1,15 @@
 """The live endpoints: `GET /v1/board` and `GET /v1/stream`.
 
-Enters: requests that may read. Leaves: the board's bytes with an ETag, and server-sent events.
+Enters: requests that may read. Leaves: the board's bytes with an ETag, and server-sent events,
+for as long as the reader may read (asked again every `heartbeat_s`).
 Fails: `Refusal` 400 for a bad `recent`, 401, 403, 503 when too many consumers read.
 
 The board is a plain ASGI route over bytes that are ready: the framework's routing of parameters
 and models would cost far more than the answer.
 """
+
+import time
+from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
@@ -42,11 +46,11 @@ board_route = Route("/v1/board", Board(), methods=["GET"])
 class _Stream(StreamingResponse):
     """A response that gives its consumer's place back, even if nothing was ever sent."""
 
-    def __init__(self, hub: Hub, last_event_id: str | None) -> None:
-        self._hub = hub
-        self._consumer = hub.join(last_event_id)
+    def __init__(self, request: Request) -> None:
+        self._hub: Hub = request.app.state.hub
+        self._consumer = self._hub.join(request.headers.get("last-event-id"))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(self._consumer.read(), headers=headers, media_type="text/event-stream")
+        super().__init__(self._chunks(request), headers=headers, media_type="text/event-stream")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the consumer or the server goes."""
@@ -55,12 +59,25 @@ class _Stream(StreamingResponse):
         finally:
             self._hub.leave(self._consumer)
 
+    async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
+        """Ends, like any answer, when the token is revoked or the session over."""
+        again_s = request.app.state.settings.heartbeat_s
+        checked_s = time.monotonic()
+        async for chunk in self._consumer.read():
+            if time.monotonic() - checked_s >= again_s:
+                try:
+                    require(request, "read")
+                except Refusal:
+                    return
+                checked_s = time.monotonic()
+            yield chunk
+
 
 @router.get("/v1/stream")
 async def stream(request: Request) -> StreamingResponse:
     """What changes, as server-sent events; `Last-Event-ID` resumes."""
     require(request, "read")
-    return _Stream(request.app.state.hub, request.headers.get("last-event-id"))
+    return _Stream(request)
 
 
 def _recent(request: Request) -> int:

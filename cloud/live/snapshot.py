@@ -3,7 +3,8 @@
 Enters: committed lines (`apply`, from the store's thread) and, at a start, what the store holds
 (`rebuild`). Leaves: the board as JSON bytes (`board`, from any thread) and messages for the
 stream. Nothing here fails; beyond `board_entries_max` new lines, machines, signals and gateways are
-kept in the store but not shown.
+kept in the store but not shown, and so are lines more than `AHEAD_NS_MAX` in the future: the newest
+of them would hide everything that follows once the gateway's clock is right again.
 
 Bytes are kept per line until the line or one of its states changes, and for the whole board until
 the second changes, so reading an unchanged board costs nothing. `SLICE_ROWS` bounds how many lines
@@ -19,7 +20,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloud.live.line import Line, Machine, Signal
-from cloud.live.shape import Object, Path, encode, gateway, gateway_identity, path_object, path_of
+from cloud.live.shape import (
+    PATH_TAGS,
+    Object,
+    Path,
+    encode,
+    gateway,
+    gateway_identity,
+    path_object,
+    path_of,
+)
 from cloud.settings import Settings
 from cloud.store.store import Store
 from cloud.store.tables import LiveRow
@@ -27,6 +37,7 @@ from cloud.store.tables import LiveRow
 log = logging.getLogger("cloud.live")
 
 SLICE_ROWS = 500
+AHEAD_NS_MAX = 300 * 10**9
 RECENT_MAX = 600
 
 _TAGS = frozenset(
@@ -69,6 +80,7 @@ class Snapshot:
         self._gateways: dict[str, Object] = {}
         self._entries = 0
         self._full_told = False
+        self._ahead_told = False
         self._version = 0
         self._boards: dict[int, _Bytes] = {}
         self._fragments: dict[tuple[Path, int], tuple[int, tuple[str, ...], bytes]] = {}
@@ -143,6 +155,9 @@ class Snapshot:
         return body
 
     def _take(self, row: LiveRow) -> Event | None:
+        if row.time_ns > self._now_ns() + AHEAD_NS_MAX:
+            self._tell_ahead(row)
+            return None
         if row.measurement == "gateway":
             return self._take_gateway(row)
         line = self._line(path_of(row.tags))
@@ -202,6 +217,13 @@ class Snapshot:
             return False
         self._entries += 1
         return True
+
+    def _tell_ahead(self, row: LiveRow) -> None:
+        if not self._ahead_told:
+            names = (*PATH_TAGS, "machine", "gateway")
+            place = "/".join(row.tags[name] for name in names if name in row.tags)
+            log.warning("%r sends times ahead of ours, kept but not shown; set its clock", place)
+            self._ahead_told = True
 
     def _take_gateway(self, row: LiveRow) -> Event | None:
         tags, key = row.tags, gateway_identity(row.tags)

@@ -7,8 +7,9 @@ Fails: `DataFolderError` when the folder cannot be used, `QueueFullError` when t
 One thread owns all writing. It takes every write that waits (group commit), appends their columns
 in one transaction together with the received intervals of their outboxes, and hands the group to
 `on_commit` once DuckDB has synced its log. A group that fails is tried again one write at a time,
-so that one bad write spoils no other. Readers use cursors of the same database in threads of their
-own; they never wait for writers.
+so that one bad write spoils no other. A database that DuckDB has given up, as it does when the disk
+is full, is opened anew: writing goes on as soon as there is room. Readers use cursors of the same
+database in threads of their own; they never wait for writers.
 """
 
 import json
@@ -17,6 +18,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,16 +84,16 @@ class Store:
     ) -> None:
         self._settings = settings
         self._on_commit = on_commit or (lambda committed: None)
-        self._connection = _open(settings.data / FILE_NAME, settings.store_memory_max_mib)
-        self._tables = shapes(self._connection.execute(query("columns")).fetchall())
-        self._arrival = int(self._one("last_arrival"))
+        self._connect()
+        self._tables = shapes(self.select("columns")[1])
         self._kinds: FieldKinds = {
             (measurement, name): kind
-            for measurement, name, kind in self._connection.execute(
-                query("foreign_fields")
-            ).fetchall()
+            for measurement, name, kind in self.select("foreign_fields")[1]
         }
-        self.outboxes = self._load_outboxes()
+        self.outboxes = {
+            outbox: Received(tuple((first, last) for first, last in json.loads(received)), *rest)
+            for outbox, received, *rest in self.select("outboxes")[1]
+        }
         self.healthy = True
         self._waiting: deque[Write] = deque()
         self._waiting_bytes = 0
@@ -148,15 +150,10 @@ class Store:
         self._owner.join(CLOSE_S_MAX)
         self._connection.close()
 
-    def _one(self, name: str) -> Any:
-        row = self._connection.execute(query(name)).fetchone()
-        return row[0] if row else None
-
-    def _load_outboxes(self) -> dict[str, Received]:
-        return {
-            outbox: Received(tuple((first, last) for first, last in json.loads(received)), *rest)
-            for outbox, received, *rest in self._connection.execute(query("outboxes")).fetchall()
-        }
+    def _connect(self) -> None:
+        settings = self._settings
+        self._connection = _open(settings.data / FILE_NAME, settings.store_memory_max_mib)
+        [[self._arrival]] = self.select("last_arrival")[1]
 
     def _run(self) -> None:
         while group := self._take():
@@ -180,17 +177,32 @@ class Store:
             committed = _Transaction(self._connection, self._settings, self._tables).run(
                 group, self._arrival, self._kinds, self.outboxes
             )
-        except Exception:  # the owner must outlive whatever a write can do to it
+        except Exception as error:  # the owner must outlive whatever a write can do to it
+            self._mend()
             if len(group) > 1:
                 return [done for write in group for done in self._commit([write])]
-            log.exception("a write of %d lines was not kept", group[0].parsed.lines)
-            self.healthy = False
+            self._tell(group[0], error)
             return [Committed(group[0], error=StoreError("the database refused the write"))]
         self.healthy = True
         self._arrival = committed.arrival
         self._kinds |= committed.kinds
         self.outboxes |= committed.outboxes
         return committed.done
+
+    def _mend(self) -> None:
+        """Open the database anew where DuckDB has given it up, as it does when the disk is full."""
+        try:
+            self._connection.execute("SELECT 1")
+        except duckdb.Error:
+            self._connection.close()
+            # While there is still no room, the next write tries again.
+            with suppress(DataFolderError, duckdb.Error):
+                self._connect()
+
+    def _tell(self, write: Write, error: Exception) -> None:
+        if self.healthy:  # once, not for every write that finds the disk full
+            log.error("a write of %d lines was not kept", write.parsed.lines, exc_info=error)
+        self.healthy = False
 
 
 class _Transaction:

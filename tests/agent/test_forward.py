@@ -94,6 +94,16 @@ def test_a_backlog_goes_out_in_packets_of_at_most_lines_max(outbox: MemoryOutbox
     assert [len(packet) for packet in sink.packets] == [10, 10, 5]
 
 
+def test_the_lag_of_a_packet_sent_in_parts_is_counted_from_its_commit(
+    outbox: MemoryOutbox,
+) -> None:
+    sink = MemorySink(lines_max=1)
+    outbox.commit(ready(1, 2))
+    with forwarding(outbox, sink) as forwarder:
+        assert eventually(lambda: outbox.ledger().lines.acknowledged == 2)
+        assert forwarder.lag_ms < 10_000
+
+
 def test_an_unreachable_far_side_costs_nothing_but_time(
     outbox: MemoryOutbox, caplog: pytest.LogCaptureFixture
 ) -> None:

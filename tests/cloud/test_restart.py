@@ -1,15 +1,18 @@
-"""What outlives a crash: everything that was answered 204, and everything that was told."""
+"""What outlives a crash or a full disk: everything answered 204, and everything that was told."""
 
+import math
+import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.cloud import lines
-from tests.cloud.server import RunningCloud, running_cloud
+from tests.cloud.server import RunningCloud, running_cloud, until
 
 SECOND_NS = lines.SECOND_NS
 OUTBOX = "7b0a5a52-3a86-4a6f-8e6a-7f2b8b9c1d11"
@@ -91,3 +94,36 @@ def test_tokens_are_shown_at_the_first_start_only(crash: Crash) -> None:
     assert crash.cloud.ready["write_token"] is None
     assert crash.cloud.ready["read_token"] is None
     assert crash.cloud.talk == ""
+
+
+def test_after_a_full_disk_writing_goes_on_and_nothing_answered_is_lost(tmp_path: Path) -> None:
+    kept: list[int] = []
+
+    def write(cloud: RunningCloud) -> int:
+        first = 10_000 * (len(kept) + 1)
+        body = "\n".join(
+            f"sample,{lines.path()},signal=s value={math.sin(first + row)} {first + row}"
+            for row in range(5_000)
+        )
+        status = cloud.write(body).status_code
+        if status == 204:
+            kept.append(first)
+        return status
+
+    with running_cloud(tmp_path) as cloud:
+        pid, unlimited = cloud.ready["pid"], (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        assert write(cloud) == 204
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+        until(lambda: write(cloud) == 503)
+        assert cloud.client.get(f"{cloud.url}/health").status_code == 503
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, unlimited)
+        assert write(cloud) == 204
+        assert cloud.client.get(f"{cloud.url}/health").status_code == 200
+        cloud.kill()
+        cloud.restart()
+        times = cloud.get("/v1/samples", signal="s", limit=10_000)
+        found = list(times["samples"]["time_ns"])
+        while times["next"]:
+            times = cloud.get("/v1/samples", signal="s", limit=10_000, cursor=times["next"])
+            found += times["samples"]["time_ns"]
+        assert found == [first + row for first in kept for row in range(5_000)]

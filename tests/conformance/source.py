@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 import pytest
@@ -222,7 +223,7 @@ class SourceConformance:
                 for value in (1.0, 2.0, 3.0):
                     async with connected(source):
                         await far.say(value)
-                        await read_until(source, lambda read, v=value: v in values(read))  # type: ignore[misc]
+                        await read_until(source, partial(_holds, value))
 
         asyncio.run(run())
 
@@ -232,16 +233,17 @@ class SourceConformance:
                 read: Read = []
                 for number in range(UNACKNOWLEDGED):
                     await far.say(float(number))
-                    read += await read_until(
-                        source,
-                        lambda read, v=float(number): v in values(read),  # type: ignore[misc]
-                    )
+                    read += await read_until(source, partial(_holds, float(number)))
                 for _, ack in read:
                     ack.call()
                 await far.say(100.0)
                 await read_until(source, lambda read: 100.0 in values(read))
 
         asyncio.run(run())
+
+
+def _holds(value: float, read: Read) -> bool:
+    return value in values(read)
 
 
 async def _exhaust(source: Source, alive_ns: list[int]) -> None:

@@ -68,7 +68,8 @@ def test_the_socket_is_the_users_and_the_groups_alone_and_goes_with_the_service(
 
 
 @pytest.mark.parametrize(
-    "said", [b"what?\n", b'{"ask": "more"}\n', b"[]\n", b"\xff\n", b"x" * 9_000, b"[" * 4_000 + b"\n"]
+    "said",
+    [b"what?\n", b'{"ask": "more"}\n', b"[]\n", b"\xff\n", b"x" * 9_000, b"[" * 4_000 + b"\n"],
 )
 def test_nonsense_is_answered_with_an_error(tmp_path: Path, said: bytes) -> None:
     async def run() -> None:
@@ -105,7 +106,7 @@ def test_a_slow_client_is_told_how_much_it_missed_and_the_others_miss_nothing(
 ) -> None:
     async def run() -> None:
         async with status_server(tmp_path) as server:
-            slow, _ = await client(tmp_path, b'{"ask": "tail"}\n')
+            slow, writer = await client(tmp_path, b'{"ask": "tail"}\n')
             await watchers(server, 1)
             long = "x" * 1_000
             published = 0
@@ -121,6 +122,7 @@ def test_a_slow_client_is_told_how_much_it_missed_and_the_others_miss_nothing(
                         missed += event["events"]
                     else:
                         got += 1
+            writer.close()
             assert missed > 0
             assert got + missed == published
 
@@ -134,7 +136,7 @@ def test_tailing_without_a_service_is_one_clear_error(
     config = tmp_path / "agent.toml"
     config.write_text(GOOD.replace('name = "gw-1"', f'name = "gw-1"\ndata = "{tmp_path}/data"', 1))
     done = CliRunner().invoke(app, ["tail", str(config)])
-    assert done.exit_code == ExitCode.UNREACHABLE == 3
+    assert done.exit_code == ExitCode.UNREACHABLE
     assert done.stdout == ""
     assert f"error: no service answers at {tmp_path}/data: No such file" in done.stderr
     assert "hint: start it with `andon run`" in done.stderr
@@ -142,7 +144,8 @@ def test_tailing_without_a_service_is_one_clear_error(
 
 
 def test_events_are_told_in_one_line_each() -> None:
-    base = {"machine": "press-01", "signal": "force", "unit": "kN", "time_ns": 1_800_000_000 * 10**9}
+    where_and_when = {"machine": "press-01", "signal": "force", "time_ns": 1_800_000_000 * 10**9}
+    base: dict[str, Any] = {**where_and_when, "unit": "kN"}
     told = [
         tell({**base, "type": "window", "every": "1s", "n": 10, "good": 1.0, "mean": 2.5,
               "min": 1.0, "max": 4.0}),

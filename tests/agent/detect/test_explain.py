@@ -43,19 +43,18 @@ def test_a_clock_is_utc_to_the_second() -> None:
     assert clock(NOON + 999_999_999) == "12:00:00 UTC"
 
 
-def level(**more: float) -> Anomaly:
-    return Anomaly(0, "level", NOON, NOON, 2.0, 2051.25, 24.0, 10.5, 1900.0, **more)  # type: ignore[arg-type]
+LEVEL = Anomaly(0, "level", NOON, NOON, 2.0, value=2051.25, low=10.5, high=1900.0)
 
 
 def test_a_level_says_value_range_score_and_since_when() -> None:
-    assert sentence(level(), FORCE) == (
+    assert sentence(LEVEL, FORCE) == (
         "press-01 / ram_force: 2,051 kN where 10.5 to 1,900 is normal "
         "(score 0.94, since 12:00:00 UTC)"
     )
 
 
 def test_a_signal_without_unit_is_said_without_one() -> None:
-    assert sentence(level(), BARE).startswith("press-01 / ratio: 2,051 where 10.5 to 1,900 is")
+    assert sentence(LEVEL, BARE).startswith("press-01 / ratio: 2,051 where 10.5 to 1,900 is")
 
 
 def test_a_stuck_value_says_for_how_long_and_how_often_it_moves() -> None:

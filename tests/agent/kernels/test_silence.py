@@ -274,7 +274,7 @@ def quiet(samples: Iterable[Sample], vouched: bool, analog: bool = True) -> list
 
 def test_set_points_moved_in_bursts_by_people_are_never_stuck() -> None:
     rng = np.random.default_rng(7)
-    pauses = np.where(np.arange(60) % 6 == 5, rng.uniform(300, 900, 60), rng.uniform(1, 5, 60))
+    pauses = np.where(np.arange(90) % 30 == 0, 100.0, rng.uniform(0.5, 1.5, 90))
     times = START + np.cumsum(pauses * 1e9).astype(np.int64)
     samples = [(0, int(time), float(i), GOOD) for i, time in enumerate(times)]
     assert quiet(samples, vouched=True) == []

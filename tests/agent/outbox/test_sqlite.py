@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from agent.errors import OutboxError
-from agent.ledger import SampleLedger
+from agent.ledger import Ledger, SampleLedger
 from agent.lines import WINDOW, Lines
 from agent.outbox import Commit
 from agent.outbox.blocks import BLOCK_LINES_MAX
@@ -196,17 +196,8 @@ def test_a_block_that_cannot_be_read_is_dead_letters_and_the_rest_goes_on(
 
 def test_a_full_disk_refuses_the_commit_whole_and_takes_it_once_there_is_room(path: Path) -> None:
     with closing(open_outbox(path, ["cloud"], bytes_max=400_000)) as outbox:
-        noise = seeded(5)
-        lines = tuple(b'a v="%s" 1' % noise.randbytes(400).hex().encode() for _ in range(50))
-        big = Commit(Lines(ready=lines), SampleLedger(received=7, derived=7), checkpoint=b"new")
-        refused = None
-        while refused is None:
-            before = outbox.ledger()
-            assert before.lines.made < 10_000
-            try:
-                outbox.commit(big)
-            except OutboxError as error:
-                refused = error
+        big = noise(b"new")
+        before, refused = fill(outbox, big)
         assert "full" in str(refused)
         assert "bytes_max" in refused.hint
         assert outbox.ledger() == before
@@ -215,6 +206,35 @@ def test_a_full_disk_refuses_the_commit_whole_and_takes_it_once_there_is_room(pa
         outbox.commit(big)
         assert outbox.ledger().lines.made == made + 50
         assert outbox.ledger().balanced
+
+
+def test_a_full_outbox_is_emptied_also_of_lines_that_every_sink_rejects(path: Path) -> None:
+    sinks = ["cloud", "mirror"]
+    with closing(open_outbox(path, sinks, bytes_max=400_000)) as outbox:
+        before, _ = fill(outbox, noise())
+        made = before.lines.made
+        for sink in sinks:
+            outbox.acknowledge(sink, made, [dead(i) for i in range(1, made + 1)])
+        assert outbox.ledger().lines.dead_letter.total() == made
+        outbox.commit(noise())
+
+
+def noise(checkpoint: bytes | None = None) -> Commit:
+    """Lines that do not compress."""
+    rng = seeded(5)
+    lines = tuple(b'a v="%s" 1' % rng.randbytes(400).hex().encode() for _ in range(50))
+    return Commit(Lines(ready=lines), SampleLedger(received=7, derived=7), checkpoint=checkpoint)
+
+
+def fill(outbox: SqliteOutbox, commit: Commit) -> tuple[Ledger, OutboxError]:
+    """Commit until it is refused: the ledger before that, and the refusal."""
+    while True:
+        before = outbox.ledger()
+        assert before.lines.made < 10_000
+        try:
+            outbox.commit(commit)
+        except OutboxError as error:
+            return before, error
 
 
 def test_dead_letters_are_bounded_and_their_count_goes_on(path: Path) -> None:

@@ -104,8 +104,17 @@ class Machine:
 
     def stop(self) -> None:
         self._call(self._server.close()).result(5)
+        self._call(self._cancel_all()).result(5)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
+
+    async def _cancel_all(self) -> None:
+        """End what asyncua leaves running."""
+        left = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def write(self, name: str, value: Any, time_ns: int | None = None) -> None:
         """Set a variable of press-01."""
@@ -328,7 +337,7 @@ def publication(times: Sequence[Any], more: bool = False) -> ua.PublishResult:
         for i, moment in enumerate(times)
     ]
     message = ua.NotificationMessage(
-        NotificationData=[ua.DataChangeNotification(MonitoredItems=items)]  # type: ignore[list-item]
+        NotificationData=[ua.DataChangeNotification(MonitoredItems=items)]
     )
     return ua.PublishResult(NotificationMessage=message, MoreNotifications=more)
 
@@ -367,10 +376,11 @@ def test_a_subscription_that_the_server_ends_is_lost_and_vouches_for_nothing(
     machine: Machine,
 ) -> None:
     async def run() -> None:
-        async with connected(source_of(machine.url)) as source:
+        source = source_of(machine.url)
+        async with connected(source):
             await read_until(source, lambda read: len(alive(read)) >= 1)
             ended = ua.StatusChangeNotification(Status=ua.StatusCode(ua.UInt32(0x800A_0000)))
-            message = ua.NotificationMessage(NotificationData=[ended])  # type: ignore[list-item]
+            message = ua.NotificationMessage(NotificationData=[ended])
             await source._on_result(ua.PublishResult(NotificationMessage=message))
             with pytest.raises(Exception, match="press: the server ended the subscription: BadT"):
                 await read_until(source, lambda read: False)

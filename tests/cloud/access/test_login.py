@@ -98,6 +98,16 @@ def test_a_short_token_is_refused(credentials: Credentials) -> None:
         credentials.create_token("write", "short")
 
 
+def test_a_first_start_that_fails_leaves_the_tokens_to_the_next(credentials: Credentials) -> None:
+    with pytest.raises(UsageError):
+        credentials.create_first_tokens("short")
+    made = credentials.create_first_tokens("long enough to be a token")
+    assert made is not None
+    assert [row.scope for row in credentials.tokens()] == ["write", "read"]
+    assert credentials.by_token(made[0]) is not None
+    assert credentials.create_first_tokens(None) is None
+
+
 def test_a_bucket_of_attempts_refills_with_time(clock: Clock) -> None:
     bucket = TokenBucket(2, 3.0, clock)
     assert [bucket.take() for _ in range(3)] == [0.0, 0.0, 3.0]

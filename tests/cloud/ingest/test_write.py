@@ -169,21 +169,22 @@ def test_broken_outbox_headers_are_refused(cloud: RunningCloud) -> None:
         assert cloud.write("m f=1 1", **headers).status_code == 400
 
 
-def test_concurrent_writers_find_their_lines_as_soon_as_they_are_answered(tmp_path: Path) -> None:
-    with running_cloud(tmp_path) as cloud:
-        barrier = threading.Barrier(6)
+def test_concurrent_writers_find_their_lines_as_soon_as_they_are_answered(
+    cloud: RunningCloud,
+) -> None:
+    barrier = threading.Barrier(6)
 
-        def send(writer: int) -> None:
-            barrier.wait()
-            for number in range(8):
-                line = lines.window(START_NS + number, float(number), line=f"writer-{writer}")
-                assert cloud.write(line).status_code == 204
-                assert len(means(cloud, f"writer-{writer}")) == number + 1
+    def send(writer: int) -> None:
+        barrier.wait()
+        for number in range(8):
+            line = lines.window(START_NS + number, float(number), line=f"writer-{writer}")
+            assert cloud.write(line).status_code == 204
+            assert len(means(cloud, f"writer-{writer}")) == number + 1
 
-        with ThreadPoolExecutor(6) as pool:
-            list(pool.map(send, range(6)))
-        for writer in range(6):
-            assert means(cloud, f"writer-{writer}") == [float(number) for number in range(8)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(send, range(6)))
+    for writer in range(6):
+        assert means(cloud, f"writer-{writer}") == [float(number) for number in range(8)]
 
 
 def test_sending_again_duplicates_nothing_and_tells_the_repeat(cloud: RunningCloud) -> None:

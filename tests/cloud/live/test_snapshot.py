@@ -7,6 +7,7 @@ import pytest
 
 from cloud.ingest.line_protocol import parse, rows
 from cloud.live.snapshot import Event, Snapshot
+from cloud.live.stream import Hub
 from cloud.settings import load
 from cloud.store.tables import LiveRow
 from tests.cloud import lines
@@ -164,6 +165,15 @@ def test_contributors_are_read_from_their_json() -> None:
     assert found == [None, [{"signal": "speed"}]]
 
 
+@pytest.mark.parametrize("said", ["[NaN]", "[1e999]", r"[\"\\ud800\"]", "[" * 2_000 + "]" * 2_000])
+def test_contributors_that_json_cannot_carry_on_leave_the_board_readable(said: str) -> None:
+    board = Board()
+    board.take(lines.window(at(-1)))
+    [event] = board.take(lines.anomaly(at(-1), f'contributors="{said}"'))
+    Hub(load()).publish([event])
+    assert board.line()["anomalies"][0]["contributors"] is None
+
+
 def test_the_finest_windows_are_shown_until_they_stop() -> None:
     board = Board()
     board.take(lines.window(at(0), 1.0, every="1s"))
@@ -213,6 +223,20 @@ def test_beyond_the_limit_new_signals_are_not_shown() -> None:
     board = Board(board_entries_max=4)  # a line, a machine and two signals
     board.take(*(lines.window(at(-1), signal=name) for name in ("a", "b", "c")))
     assert [one["signal"] for one in board.line()["machines"][0]["signals"]] == ["a", "b"]
+
+
+def test_a_clock_that_ran_ahead_does_not_hide_what_comes_after(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    board = Board()
+    year_ns = 365 * 86_400 * SECOND_NS
+    assert board.take(lines.window(NOW_NS + year_ns, 9.0), lines.gateway(NOW_NS + year_ns, 9)) == []
+    board.take(lines.window(at(-1), 1.0), lines.gateway(NOW_NS, 1))
+    assert board.signal()["window"]["mean"] == 1.0
+    assert [one["received"] for one in board.snapshot.gateways().values()] == [1]
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        "'acme/guiyang/assembly/line-1/press-01' sends times ahead of ours"
+    ]
 
 
 def test_unchanged_bytes_are_kept_and_a_change_gives_new_ones() -> None:

@@ -13,12 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
+from cloud.access.credentials import Credentials
 from cloud.errors import Refusal
 from cloud.live.snapshot import Event
 from cloud.live.stream import Consumer, Hub
 from cloud.settings import load
 from tests.cloud import lines
-from tests.cloud.server import RunningCloud, running_cloud
+from tests.cloud.server import RunningCloud, running_cloud, until
 
 Message = dict[str, str]
 SECOND_NS = lines.SECOND_NS
@@ -111,6 +112,16 @@ def test_quiet_times_carry_heartbeats(tmp_path: Path) -> None:
     with running_cloud(tmp_path, heartbeat_s="0.05") as cloud, listening(cloud) as messages:
         assert messages.get(timeout=10) == {"": "heartbeat"}
         assert messages.get(timeout=10) == {"": "heartbeat"}
+
+
+def test_a_stream_ends_when_its_token_is_revoked(tmp_path: Path) -> None:
+    with running_cloud(tmp_path, heartbeat_s="0.05") as cloud, listening(cloud) as messages:
+        assert messages.get(timeout=10) == {"": "heartbeat"}
+        credentials = Credentials(load(data=cloud.data))
+        [mine] = [token.id for token in credentials.tokens() if token.scope == "read"]
+        assert credentials.revoke(mine)
+        credentials.close()
+        until(lambda: messages.get(timeout=10) == {"event": "over"})
 
 
 def event(number: int) -> Event:

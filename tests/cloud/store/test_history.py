@@ -1,5 +1,6 @@
 """Reads of what is kept: ranges, filters, pages, and clear answers to wrong questions."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -96,6 +97,10 @@ def test_nothing_found_is_an_empty_page(cloud: RunningCloud) -> None:
     assert page["windows"]["mean"] == []
 
 
+def _cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 @pytest.mark.parametrize(
     ("path", "query", "named"),
     [
@@ -107,6 +112,8 @@ def test_nothing_found_is_an_empty_page(cloud: RunningCloud) -> None:
         ("windows", "limit=many", "limit"),
         ("windows", "cursor=abc", "cursor"),
         ("windows", "cursor=WzEsMl0", "cursor"),
+        ("windows", "cursor=" + _cursor("[" * 10_000), "cursor"),
+        ("windows", "cursor=" + _cursor('[1, "\\ud800"]'), "cursor"),
         ("anomalies", "open=maybe", "open"),
         ("samples", "every=1s", "every"),
         ("board", "recent=601", "recent"),
@@ -139,6 +146,18 @@ def test_reads_need_a_token_or_a_session_and_not_a_write_token(
     assert answer.headers["content-type"] == "application/problem+json"
     headers = {"Authorization": f"Bearer {cloud.write_token}"}
     assert cloud.client.get(url, headers=headers).status_code == 403
+
+
+def test_gateways_of_one_name_in_two_plants_are_two(cloud: RunningCloud) -> None:
+    uuids = ["11111111-3a86-4a6f-8e6a-7f2b8b9c1d10", "22222222-3a86-4a6f-8e6a-7f2b8b9c1d10"]
+    for number, (uuid, site) in enumerate(zip(uuids, ("guiyang", "lyon"), strict=True)):
+        line = lines.gateway(BASE_NS, received=number, name="twin").replace("guiyang", site)
+        assert cloud.write(line, X_Andon_Outbox=uuid, X_Andon_Lines="1-1").status_code == 204
+    assert cloud.write(lines.gateway(BASE_NS, name="silent")).status_code == 204
+    found = {one["outbox"]: one["gateway"] for one in cloud.get("/v1/gateways")["gateways"]}
+    assert [found[uuid]["site"] for uuid in uuids] == ["guiyang", "lyon"]
+    assert [found[uuid]["received"] for uuid in uuids] == [0, 1]
+    assert found[None]["gateway"] == "silent"
 
 
 def test_the_api_describes_itself(cloud: RunningCloud) -> None:

@@ -1,12 +1,21 @@
 """The page on the real cloud: login, snapshot and stream, not as the fake plays them."""
 
 import time
+from collections.abc import Iterator
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser import watched_page
 from tests.cloud.lines import SECOND_NS, anomaly, gateway, path, text, window
-from tests.cloud.server import RunningCloud
+from tests.cloud.server import RunningCloud, running_cloud
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCloud]:
+    """One of its own: its link is used here, and its board shows what is written here alone."""
+    with running_cloud(tmp_path_factory.mktemp("page")) as running:
+        yield running
 
 
 def test_the_board_follows_what_is_written(browser: Browser, cloud: RunningCloud) -> None:

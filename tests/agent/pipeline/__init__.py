@@ -1,0 +1,1 @@
+"""The pipeline, between sources and an outbox in memory."""

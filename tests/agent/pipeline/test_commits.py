@@ -1,0 +1,162 @@
+"""What is committed, when it is acknowledged, and what a stop keeps."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agent import pipeline as pipeline_module
+from agent.errors import OutboxError
+from agent.sources.memory import MemorySource
+from tests.agent.pipeline.gateway import (
+    Gateway,
+    Outbox,
+    batch,
+    until,
+)
+
+
+def test_acknowledgements_follow_the_commit_and_the_forwarder_is_woken() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        outbox.watched = source
+        outbox.blocked.clear()
+        gateway = Gateway(source, outbox=outbox)
+        async with gateway.running():
+            source.feed(*(batch(second) for second in range(5)))
+            await until(lambda: outbox.tried > 0 and source.taken == 5, "a commit")
+            assert source.acknowledged == []
+            assert not gateway.forward.wake.is_set()
+            outbox.blocked.set()
+            await until(lambda: len(source.acknowledged) == 5, "acknowledged")
+        assert source.acknowledged == list(range(5))
+        assert gateway.forward.wake.is_set()
+        assert outbox.ledger().samples.received == 5
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_outbox_that_fails_for_a_while_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        outbox.watched = source
+        outbox.failures.extend(OutboxError("the disk is full", "make room") for _ in range(5))
+        async with Gateway(source, outbox=outbox).running():
+            source.feed(*(batch(second) for second in range(10)))
+            await until(lambda: len(source.acknowledged) == 10, "acknowledged")
+        assert outbox.acknowledged_before[:6] == [0] * 6
+        assert len(outbox.lines(b"window")) == 9
+        assert outbox.ledger().samples.received == 10
+        assert outbox.ledger().balanced
+
+    asyncio.run(run())
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said == ["the disk is full (make room); nothing is lost, machine sides wait"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stop_while_the_outbox_fails_acknowledges_nothing_and_keeps_the_old_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        # as soon as it has given up, the outbox works again: too late for what was given up
+        monkeypatch.setattr(pipeline_module.log, "error", lambda *_: outbox.failures.clear())
+        async with Gateway(source, outbox=outbox).running():
+            source.feed(batch(0))
+            await until(lambda: source.acknowledged == [0], "the first commit")
+            before = outbox.ledger()
+            outbox.failures.extend(OutboxError("the disk is full") for _ in range(10_000))
+            source.feed(*(batch(second) for second in range(1, 6)))
+            await until(lambda: source.taken == 6, "taken")
+            tried = outbox.tried
+            await until(lambda: outbox.tried > tried + 1, "failing")
+        assert source.acknowledged == [0]
+        assert outbox.ledger().samples == before.samples
+        assert not outbox.failures, "it gave up"
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stop_waits_for_an_outbox_that_recovers() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        async with Gateway(source, outbox=outbox, interval_s=30).running():
+            await until(lambda: len(outbox.commits) == 1, "the first commit")
+            source.feed(*(batch(second) for second in range(5)))
+            await until(lambda: source.taken == 5, "taken")
+            outbox.failures.extend(OutboxError("busy") for _ in range(3))
+        assert len(source.acknowledged) == 5
+        assert len(outbox.lines(b"window")) == 4
+        assert outbox.checkpoint()
+
+    asyncio.run(run())
+
+
+def test_a_full_queue_makes_the_sources_wait() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        outbox.blocked.clear()
+        async with Gateway(source, outbox=outbox, queue=3).running():
+            await until(lambda: outbox.tried == 1, "the first commit")
+            source.feed(*(batch(second) for second in range(50)))
+            await until(lambda: source.taken >= 4, "the queue is full")
+            before = outbox.tried
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert source.taken <= 5  # three wait, one is in the reader's hand
+            assert outbox.tried == before
+            outbox.blocked.set()
+            await until(lambda: len(source.acknowledged) == 50, "all taken")
+
+    asyncio.run(run())
+
+
+def test_rejected_messages_are_received_and_filtered_by_cause_and_the_ledger_balances() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        source.counts = {"unreadable": 2}
+        async with Gateway(source, outbox=outbox).running():
+            await until(lambda: outbox.ledger().samples.received == 2, "counted")
+            source.counts = {"unreadable": 3, "no_signal": 4}
+            source.feed(batch(1), batch(2))
+            await until(lambda: outbox.ledger().samples.received == 9, "counted")
+        samples = outbox.ledger().samples
+        assert samples.filtered == {"unreadable": 3, "no_signal": 4}
+        assert outbox.ledger().balanced
+
+    asyncio.run(run())
+
+
+def test_an_urgent_acknowledgement_does_not_wait_for_the_interval() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        async with Gateway(source, outbox=outbox, interval_s=60).running():
+            await until(lambda: len(outbox.commits) == 1, "the first commit")
+            source.feed(batch(1))
+            await until(lambda: source.taken == 1, "taken")
+            assert source.acknowledged == []
+            source.urgent = True
+            source.feed(batch(2))
+            await until(lambda: source.acknowledged == [0, 1], "a commit before its time")
+
+    asyncio.run(run())
+
+
+def test_machines_signals_and_the_gateway_itself_are_said_at_the_start() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        async with Gateway(source, outbox=outbox).running():
+            await until(lambda: len(outbox.commits) > 3, "commits")
+        (machine,) = outbox.lines(b"machine")
+        assert b'machine=press-01 model="Maker 200 t",order_in_line=1i' in machine
+        (signal,) = outbox.lines(b"signal")
+        assert b"machine=press-01,signal=force" in signal
+        gateway = outbox.lines(b"gateway")
+        assert b"gateway=gw-1" in gateway[0]
+        assert b"lag_ms=12.5" in gateway[0]
+
+    asyncio.run(run())

@@ -1,0 +1,200 @@
+"""From JSON payloads to samples: forms, paths, times, topics, and what is no sample."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from agent.batch import BAD, GOOD, Batch
+from agent.config import MqttConfig, TopicConfig
+from agent.errors import SignalsFull
+from agent.sources.mqtt.decode import SAY_TOPICS_MAX, Decoder
+
+ANY: dict[str, Any] = {"topic": "{machine}/{signal}"}
+NOW_NS = 1_800_000_000_123_456_789
+
+
+@dataclass
+class Said:
+    """A message."""
+
+    topic: str
+    payload: bytes
+
+
+class NotUtf8(Said):
+    """A message whose topic paho cannot decode."""
+
+    topic = property(lambda self: b"\xff".decode(), lambda self, topic: None)
+
+
+class Names:
+    """Gives ids in order; a signal called `unit` is text, one called `bad name` none at all."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    def __call__(self, rule: TopicConfig, machine: str, signal: str) -> tuple[int, bool]:
+        if signal == "bad name":
+            raise ValueError("it must not hold spaces")
+        if signal == "one_too_many":
+            raise SignalsFull("it is one too many")
+        if (machine, signal) not in self.seen:
+            self.seen.append((machine, signal))
+        return self.seen.index((machine, signal)), signal == "unit"
+
+
+def decoder_of(
+    *topics: dict[str, Any], names: Names | None = None, **layout: str
+) -> Decoder:
+    payload = {"json": {"value": "v", **layout}}
+    config = MqttConfig.model_validate(
+        {
+            "name": "floor",
+            "url": "mqtt://127.0.0.1:1883",
+            "topics": tuple({"payload": payload, **topic} for topic in topics or (ANY,)),
+        }
+    )
+    return Decoder(config, names or Names())
+
+
+def decode(decoder: Decoder, *payloads: bytes, topic: str = "press-01/force") -> Batch:
+    return decoder.batch([Said(topic, payload) for payload in payloads], NOW_NS, 0)
+
+
+@pytest.mark.parametrize(
+    ("payload", "value"),
+    [
+        (b'{"v": 1}', 1.0), (b'{"v": -2.5e3}', -2500.0), (b'{"v": true}', 1.0),
+        (b'{"v": false}', 0.0), (b' {"x": [1], "v": 0} ', 0.0),
+        (b'{"v": 18446744073709551615}', float(2**64 - 1)),
+    ],
+)  # fmt: skip
+def test_numbers_and_booleans_are_values(payload: bytes, value: float) -> None:
+    batch = decode(decoder_of(), payload)
+    assert batch.value.tolist() == [value]
+    assert batch.status.tolist() == [GOOD]
+    assert batch.time_ns.tolist() == [NOW_NS]
+
+
+def test_null_is_a_missing_value_with_a_bad_status_as_a_number_and_as_text() -> None:
+    for topic in ("press-01/force", "press-01/unit"):
+        batch = decode(decoder_of(), b'{"v": null}', topic=topic)
+        assert math.isnan(batch.value[0])
+        assert batch.status.tolist() == [BAD]
+        assert batch.texts == ()
+
+
+def test_text_is_what_the_payload_says_and_numbers_are_read_as_text() -> None:
+    decoder = decoder_of()
+    batch = decode(decoder, b'{"v": "\\u5355 7"}', b'{"v": 7}', b'{"v": true}',
+                   topic="press-01/unit")  # fmt: skip
+    assert batch.texts == ("\u5355 7", "7", "true")
+    assert batch.value.tolist() == [0.0, 1.0, 2.0]
+    long = b'{"v": "' + b"x" * 10_001 + b'"}'
+    assert len(decode(decoder, b'{"v": {"a": 1}}', b'{"v": ["a"]}', long, topic="p/unit")) == 0
+    assert decoder.rejected == {"unreadable": 3}
+
+
+def test_values_and_times_may_lie_deep_inside() -> None:
+    decoder = decoder_of(value="data.now.v", time="meta.ts")
+    good = b'{"data": {"now": {"v": 3}}, "meta": {"ts": 1700000000000}}'
+    batch = decode(decoder, good, b'{"data": {"now": 3}}', b'{"data": {}, "meta": {}}')
+    assert (batch.value.tolist(), batch.time_ns.tolist()) == ([3.0], [1_700_000_000 * 10**9])
+    assert decoder.rejected == {"unreadable": 2}
+
+
+@pytest.mark.parametrize(
+    ("unit", "moment", "time_ns"),
+    [
+        ("s", "1700000000", 1_700_000_000 * 10**9),
+        ("s", "1700000000.5", 1_700_000_000_500_000_000),
+        ("ms", "1700000000123", 1_700_000_000_123_000_000),
+        ("us", "1700000000123456", 1_700_000_000_123_456_000),
+        ("ns", "1700000000123456789", 1_700_000_000_123_456_789),
+        ("iso", '"2023-11-14T22:13:20Z"', 1_700_000_000 * 10**9),
+        ("iso", '"2023-11-15T06:13:20.123456+08:00"', 1_700_000_000_123_456_000),
+        ("iso", '"2023-11-14T22:13:20"', 1_700_000_000 * 10**9),
+    ],
+)
+def test_time_is_read_in_its_unit_to_the_last_digit(unit: str, moment: str, time_ns: int) -> None:
+    decoder = decoder_of(time="ts", time_unit=unit)
+    batch = decode(decoder, b'{"v": 1, "ts": %s}' % moment.encode())
+    assert batch.time_ns.tolist() == [time_ns]
+
+
+@pytest.mark.parametrize(
+    ("unit", "moment"),
+    [
+        ("ms", "null"), ("ms", "true"), ("ms", '"1700000000123"'), ("ms", "0"), ("ms", "-5"),
+        ("ms", "1e300"), ("s", "9223372037"), ("ns", "9" * 400), ("iso", "1700000000"),
+        ("iso", '"9999-12-31T23:59:59Z"'), ("iso", '"0001-01-01T00:00:00+14:00"'), ("iso", '"now"'),
+    ],
+)  # fmt: skip
+def test_a_time_that_is_none_is_unreadable_and_stops_nothing(unit: str, moment: str) -> None:
+    decoder = decoder_of(time="ts", time_unit=unit)
+    assert len(decode(decoder, b'{"v": 1, "ts": %s}' % moment.encode())) == 0
+    assert decoder.rejected == {"unreadable": 1}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"", b"{", b"\xff", b"1", b"[]", b'"v"', b"{}", b'{"V": 1}', b'{"v": "1"}', b'{"v": [1]}',
+        b'{"v": NaN}', b'{"v": Infinity}', b'{"v": -Infinity}', b'{"v": 1e999}',
+        b'{"v": 1%s}' % (b"0" * 400), b'{"v": 1%s}' % (b"0" * 5_000),
+        b"[" * 100_000, b'{"v":' * 10_000,
+    ],
+)  # fmt: skip
+def test_what_is_no_number_is_unreadable_and_the_rest_of_the_batch_is_read(payload: bytes) -> None:
+    decoder = decoder_of()
+    assert decode(decoder, b'{"v": 1}', payload, b'{"v": 2}').value.tolist() == [1.0, 2.0]
+    assert decoder.rejected == {"unreadable": 1}
+
+
+def test_a_topic_that_is_not_utf8_is_unreadable_and_stops_nothing() -> None:
+    decoder = decoder_of()
+    batch = decoder.batch([NotUtf8("", b'{"v": 1}'), Said("a/b", b'{"v": 2}')], NOW_NS, 0)
+    assert batch.value.tolist() == [2.0]
+    assert decoder.rejected == {"unreadable": 1}
+
+
+def test_topics_give_machine_and_signal_by_level_or_by_configuration() -> None:
+    names = Names()
+    decoder = decoder_of(
+        {"topic": "plant/+/{machine}/{signal}"},
+        {"topic": "{signal}/of/press", "machine": "press-01"},
+        {"topic": "meter", "machine": "meter-01", "signal": "power"},
+        names=names,
+    )
+    for topic in ("plant/x/oven-01/heat", "speed/of/press", "meter", "plant/oven-01/heat", "other"):
+        decode(decoder, b'{"v": 1}', topic=topic)
+    assert names.seen == [("oven-01", "heat"), ("press-01", "speed"), ("meter-01", "power")]
+    assert decoder.rejected == {"no_signal": 2}
+
+
+def test_names_that_cannot_be_and_signals_too_many_are_counted_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    decoder = decoder_of()
+    for _ in range(3):
+        for topic in ("press-01/bad name", "press-01/one_too_many"):
+            decode(decoder, b'{"v": 1}', topic=topic)
+    assert decoder.rejected == {"no_signal": 6}
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert "press-01/bad name" in said[0]
+    assert "it must not hold spaces" in said[0]
+
+
+def test_a_flood_of_broken_topics_does_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    decoder = decoder_of()
+    with caplog.at_level(logging.WARNING):
+        for number in range(1_000):
+            decode(decoder, b"{", topic=f"press-01/s{number}")
+    assert decoder.rejected == {"unreadable": 1_000}
+    assert len(caplog.records) == SAY_TOPICS_MAX
