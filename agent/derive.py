@@ -72,7 +72,12 @@ class Derive:
     """The kernels over one signal table. Used by one thread."""
 
     def __init__(
-        self, table: SignalTable, settings: DetectSettings, samples: SampleLedger, stored: bytes
+        self,
+        table: SignalTable,
+        settings: DetectSettings,
+        samples: SampleLedger,
+        stored: bytes,
+        started_ns: int = 0,
     ) -> None:
         self.samples = samples
         self._table = table
@@ -91,8 +96,9 @@ class Derive:
         self._event_out = np.empty(events.OUT_ROWS, events.EVENT)
         self._made = _Made()
         if stored:
-            self._restore(stored)
+            self._restore(stored, started_ns)
         self._sync()
+        self._retire(started_ns)
         self._forget_pending()
 
     def alive_until_ns(self, source: str) -> int:
@@ -159,15 +165,20 @@ class Derive:
         """The anomalies that last, oldest first."""
         return self._episodes.open()
 
-    def checkpoint(self) -> bytes:
-        """The state of everything, for `stored` of a later start."""
+    def checkpoint(self, *, kernels: bool = True) -> bytes:
+        """The state of everything, for `stored` of a later start.
+
+        Without `kernels` it is small and holds the open anomalies alone: after a crash a later start
+        then ends them, since nobody knows how they went on.
+        """
         file = io.BytesIO()
-        document = json.dumps({"anomalies": self._episodes.documents()})
+        document = json.dumps({"anomalies": self._episodes.documents(), "kernels": kernels})
+        known = self._known if kernels else 0
         np.savez_compressed(
             file,
-            windows=self._windows[: self._known],
-            level=self._level[: self._known],
-            silence=self._silence[: self._known],
+            windows=self._windows[:known],
+            level=self._level[:known],
+            silence=self._silence[:known],
             document=np.frombuffer(document.encode(), np.uint8),
         )
         return file.getvalue()
@@ -282,16 +293,36 @@ class Derive:
             self.samples.dropped["restart_gap"] += lost
         self.samples.pending -= lost
 
-    def _restore(self, stored: bytes) -> None:
+    def _retire(self, now_ns: int) -> None:
+        """Close what is open of signals that the configuration no longer has."""
+        gone = [number for number, signal in enumerate(self._table) if not signal.source]
+        for number in gone:
+            row = self._windows[number]
+            if row["begun"]:
+                end_ns = int(row["start_ns"] + row["every_ns"])
+                members = np.array([number], np.int32)
+                self._made.windows += windows.advance(
+                    self._windows, members, end_ns, self._window_out
+                )
+                row["begun"] = False
+            self._end(now_ns, number)
+
+    def _end(self, now_ns: int, signal: int | None = None) -> None:
+        """End the open anomalies of one signal, or all."""
+        self._made.anomalies += self._episodes.end(now_ns, signal)
+
+    def _restore(self, stored: bytes, started_ns: int) -> None:
         with np.load(io.BytesIO(stored), allow_pickle=False) as file:
             states = (file["windows"], file["level"], file["silence"])
             document = json.loads(file["document"].tobytes())
+        self._episodes = Episodes(document["anomalies"])
         expected = (windows.STATE, level.STATE, silence.STATE)
-        if any(state.dtype != dtype for state, dtype in zip(states, expected, strict=True)):
-            return  # of another version: its open windows are a restart gap
+        same = all(state.dtype == dtype for state, dtype in zip(states, expected, strict=True))
+        if not (same and document.get("kernels", True)):
+            self._end(started_ns)
+            return  # after a crash or of another version: its open windows are a restart gap
         self._windows, self._level, self._silence = states
         self._raw = np.zeros(self._windows.size, np.bool_)
-        self._episodes = Episodes(document["anomalies"])
         for anomaly in self._episodes.open():
             if anomaly.detector == CONNECTION:
                 source = self._table[anomaly.signal].source

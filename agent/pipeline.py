@@ -24,8 +24,8 @@ from agent.derive import Derive, Derived
 from agent.errors import OutboxError, SourceError
 from agent.ledger import Ledger
 from agent.lines import Lines
+from agent.lines.report import Reporter
 from agent.outbox import Commit, Outbox
-from agent.report import Reporter
 from agent.signals import Signal, SignalTable
 from agent.sources import Ack, Source
 
@@ -45,6 +45,13 @@ LOOK_S: Final = 0.25
 TAKEN_MAX: Final = 256
 """Batches taken between two looks at the clock."""
 SAY_EVERY_S: Final = 60.0
+
+_CLOCKS: Final = {
+    "late": "{} samples came after their window had closed and are counted as late; does a "
+    "machine's clock run behind?",
+    "clock_ahead": "{} samples lie in the future and are counted as clock_ahead; does a machine's "
+    "clock run ahead, or the gateway's behind?",
+}
 
 
 class Forward(Protocol):
@@ -118,6 +125,7 @@ class Pipeline:
         self._gateway_due_s = 0.0
         self._first_commit = True
         self._said_s: dict[str, float] = {}
+        self._warned = dict(derive.samples.filtered)
 
     def ledger(self) -> Ledger:
         """The ledger as the last commit left it."""
@@ -221,11 +229,12 @@ class Pipeline:
             self._derive.pause()
         derived = self._derive.collect()
         self._count_rejected()
+        self._warn_of_clocks()
         commit = Commit(
             lines=self._lines(derived),
             samples=self._derive.samples.copy(),
             signals=self._changed,
-            checkpoint=self._checkpoint(last),
+            checkpoint=self._checkpoint(last, changed=bool(derived.anomalies)),
         )
         if not await self._store(commit):
             log.error(
@@ -285,12 +294,15 @@ class Pipeline:
         usage = self._outbox.usage()
         return self._reporter.gateway(self._outbox.ledger(), now_ns, usage.bytes, lag_ms)
 
-    def _checkpoint(self, last: bool) -> bytes | None:
-        """Keep the state when stopping; forget the old one when starting, it would be stale."""
+    def _checkpoint(self, last: bool, changed: bool) -> bytes | None:
+        """The whole state when stopping; before that only which anomalies are open.
+
+        The first commit puts away the whole state of the start: soon it would be stale.
+        """
         first, self._first_commit = self._first_commit, False
-        if last:
-            return self._derive.checkpoint()
-        return b"" if first else None
+        if last or first or changed:
+            return self._derive.checkpoint(kernels=last)
+        return None
 
     def _count_rejected(self) -> None:
         """Messages that brought no sample were received all the same, and are filtered by cause."""
@@ -303,12 +315,22 @@ class Pipeline:
                     self._derive.samples.received += new
                     self._derive.samples.filtered[cause] += new
 
-    def _say(self, subject: str, sentence: str, loud: bool = False) -> None:
-        """Say what is wrong, once a minute a subject."""
+    def _warn_of_clocks(self) -> None:
+        """Samples that no window could take are counted; a person should know why."""
+        filtered = self._derive.samples.filtered
+        for cause, sentence in _CLOCKS.items():
+            new = filtered[cause] - self._warned.get(cause, 0)
+            if new and self._say(cause, sentence.format(f"{new:,}")):
+                self._warned[cause] = filtered[cause]
+
+    def _say(self, subject: str, sentence: str, loud: bool = False) -> bool:
+        """Say what is wrong, once a minute a subject; whether it was said."""
         now_s = time.monotonic()
-        if now_s - self._said_s.get(subject, -SAY_EVERY_S) >= SAY_EVERY_S:
-            self._said_s[subject] = now_s
-            log.log(logging.ERROR if loud else logging.WARNING, "%s", sentence)
+        if now_s - self._said_s.get(subject, -math.inf) < SAY_EVERY_S:
+            return False
+        self._said_s[subject] = now_s
+        log.log(logging.ERROR if loud else logging.WARNING, "%s", sentence)
+        return True
 
     async def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until the stop."""

@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-EMPTY_RUN_MAX = 360
+EMPTY_RUN_MAX = 60
 
 Step = tuple[Any, ...]
 Event = tuple[str, str, int, int]
@@ -195,8 +195,9 @@ class Level:
         self._end_if_calm(t)
         ratio = self._ratio()
         self._episode(ratio)
-        if moved and ratio < 1 and not self.open:
-            self._learn(min(dt / (600e9 + dt), 1 / 60))
+        if moved and ratio < 0.9 and not self.open:
+            memory = min(float(t - self.first_ns), 600e9)
+            self._learn(min(dt / (memory + dt), 1 / 60))
 
     def _warm_up(self, moved: bool) -> None:
         if moved:

@@ -19,12 +19,13 @@ def ledger(
 ) -> None:
     """Account for every sample and every line.
 
-    Counts since the outbox was made. Works beside a running service and without one. Exit code 6 where it does not balance.
+    Counts since the outbox was made. Works beside a running service and without one. Exit code 6
+    where it does not balance.
     """
     try:
+        from agent.cli.service import OUTBOX_NAME, ledger_document
         from agent.config import load_gateway
         from agent.outbox.reader import open_readonly
-        from agent.service import OUTBOX_NAME, ledger_document
 
         folder = Path(load_gateway(config).data)
         with open_readonly(folder / OUTBOX_NAME) as outbox:

@@ -34,8 +34,8 @@ def run(
     """
     configure_logging(verbose)
     try:
+        from agent.cli.service import Service
         from agent.config import load
-        from agent.service import Service
 
         service = Service(load(config))
     except AndonError as error:

@@ -50,7 +50,7 @@ class Episodes:
         for event in events:
             key = (int(event["signal"]), DETECTORS[event["detector"]])
             if event["what"] == CLOSED:
-                anomaly = self._end(key, int(event["time_ns"]), event)
+                anomaly = self._close(key, event)
             else:
                 anomaly = self._raise(key, event)
             if anomaly is not None:
@@ -67,15 +67,25 @@ class Episodes:
         """The connection is back; None where it was not missed."""
         return self._end((signal, CONNECTION), time_ns)
 
-    def _end(self, key: tuple[int, str], time_ns: int, event: Any = None) -> Anomaly | None:
+    def end(self, time_ns: int, signal: int | None = None) -> list[Anomaly]:
+        """End all open anomalies, or those of one signal, at `time_ns` at the earliest."""
+        keys = [key for key in self._open if signal is None or key[0] == signal]
+        ended = [self._end(key, max(time_ns, self._open[key].noticed_ns)) for key in keys]
+        return [anomaly for anomaly in ended if anomaly is not None]
+
+    def _end(self, key: tuple[int, str], time_ns: int) -> Anomaly | None:
         anomaly = self._open.pop(key, None)
+        return None if anomaly is None else replace(anomaly, ended_ns=time_ns)
+
+    def _close(self, key: tuple[int, str], event: Any) -> Anomaly | None:
+        anomaly = self._end(key, int(event["time_ns"]))
         if anomaly is None:
             return None
-        if key[1] == DETECTORS[LEVEL]:
-            anomaly = _measured(anomaly, event)
-        elif key[1] in (DETECTORS[STUCK], DETECTORS[DROPOUT]):
-            anomaly = replace(anomaly, pause_ns=float(event["high"]))
-        return replace(anomaly, ended_ns=time_ns)
+        if event["detector"] == LEVEL:
+            return _measured(anomaly, event)
+        if event["detector"] in (STUCK, DROPOUT):
+            return replace(anomaly, pause_ns=float(event["high"]))
+        return anomaly
 
     def _raise(self, key: tuple[int, str], event: Any) -> Anomaly:
         known = self._open.get(key)

@@ -7,11 +7,16 @@
 
 c and s are the location and scale with Huberised residuals of Gelper, Fried and Croux (2010),
 "Robust forecasting with exponential and Holt-Winters smoothing"; B makes s
-consistent for normal noise. The chart on m is Roberts (1959). Gain g is 1/n in the warm-up, dt
-/ TAU_LEVEL after it, and never more than at the warm-up's end; lowest, highest and the extremes of
-m are those of the warm-up, so that a signal that swings with the stroke is judged by its swing.
-Nothing is learned from a value outside the limits, nor from one that did not move: a night at
-rest would draw the limits together.
+consistent for normal noise. The chart on m is Roberts (1959). Gain g is 1/n in the warm-up; after
+it dt / T, T being the time since the beginning or TAU_LEVEL, whichever is shorter, so that what a
+short warm-up could not see is learned soon; never more than at the warm-up's end. lowest, highest
+and the extremes of m are those of the warm-up, so that a signal that swings with the stroke is
+judged by its swing. Nothing is learned near or outside the limits, nor from a value that did not
+move: a night at rest would draw the limits together.
+
+Known weakness: noise that wanders for minutes is more than the warm-up shows. In ten signal-hours
+of stationary AR(1) noise at 10 Hz it gives 0 false alarms up to a correlation time of 2 s, 3 at
+5 s, 20 at 20 s and 51 at 100 s.
 
 An episode opens when a limit is reached, is an alarm at twice the distance, and is over when the
 value stayed within 0.8 of the limits for `off_ns`. Only Good, finite values are judged. Cost: 35
@@ -212,8 +217,8 @@ def _update(
         count = _close_if_calm(s, number, t, off_ns, out, count)
         count, ratio = _judge(s, number, t, x, out, count)
         if moved and ratio < LEARN_RATIO and not s.open:
-            span = min(float(t - s.first_ns), TAU_LEVEL_NS)
-            _learn(s, x, min(dt / (span + dt), GAIN_MAX))
+            memory_ns = min(float(t - s.first_ns), TAU_LEVEL_NS)
+            _learn(s, x, min(dt / (memory_ns + dt), GAIN_MAX))
     return count, signal.size
 
 

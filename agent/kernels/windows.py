@@ -35,7 +35,7 @@ SAME_TIME: Final = 1
 FILTERED: Final = ("late", "same_time")
 """Causes of filtering, by the index at which `update` counts them."""
 
-EMPTY_RUN_MAX: Final = 360
+EMPTY_RUN_MAX: Final = 60
 """Longest run of windows closed at once for one signal; what lies beyond is skipped, uncovered."""
 
 OUT_ROWS: Final = 4 * EMPTY_RUN_MAX

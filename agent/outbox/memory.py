@@ -16,9 +16,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from agent.encode import Encoder
 from agent.ledger import Ledger, LineLedger, SampleLedger, SinkLedger
 from agent.lines import Packet
+from agent.lines.encode import Encoder
 from agent.outbox import Commit, DeadLetter, Usage
 from agent.signals import Signal
 

@@ -28,9 +28,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from agent.encode import Encoder, join
 from agent.ledger import Ledger
 from agent.lines import Lines, Packet
+from agent.lines.encode import Encoder, join
 from agent.outbox import Commit, DeadLetter, Usage
 from agent.outbox.blocks import BLOCK_LINES_MAX, BlockDamagedError, pack, unpack
 from agent.outbox.file import open_file

@@ -60,7 +60,7 @@ class _Stream(StreamingResponse):
             self._hub.leave(self._consumer)
 
     async def _chunks(self, request: Request) -> AsyncIterator[bytes]:
-        """Ends, like any answer, when the token is revoked or the session over."""
+        """What the consumer is told, until its token is revoked or its session over."""
         again_s = request.app.state.settings.heartbeat_s
         checked_s = time.monotonic()
         async for chunk in self._consumer.read():

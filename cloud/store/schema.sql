@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS other_field (
 
 -- name: outbox_tables
 -- What has been received from each outbox: closed intervals of line ids (JSON), how many ids came
--- more than once, and the identity of the gateway in the newest gateway line that came from it.
+-- more than once, and the identity of the gateway whose line came from it last.
 CREATE TABLE IF NOT EXISTS outbox (
     outbox VARCHAR PRIMARY KEY, received VARCHAR NOT NULL, repeats BIGINT NOT NULL,
     holes_forgotten BIGINT NOT NULL, gateway VARCHAR

@@ -70,20 +70,11 @@ class Committed:
 
 
 class Store:
-    """The open database.
+    """The open database in the folder of `settings`; tells nobody of commits until `listen`."""
 
-    Parameters
-    ----------
-    settings : the data folder and the limits.
-    on_commit : called in the owner's thread, in order of commits.
-
-    """
-
-    def __init__(
-        self, settings: Settings, on_commit: Callable[[list[Committed]], None] | None = None
-    ) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._on_commit = on_commit or (lambda committed: None)
+        self._on_commit: Callable[[list[Committed]], None] = lambda committed: None
         self._connect()
         self._tables = shapes(self.select("columns")[1])
         self._kinds: FieldKinds = {
@@ -103,7 +94,7 @@ class Store:
         self._owner.start()
 
     def listen(self, on_commit: Callable[[list[Committed]], None]) -> None:
-        """Where commits are told from now on."""
+        """Where commits are told from now on: in the owner's thread, in their order."""
         self._on_commit = on_commit
 
     def submit(self, write: Write) -> None:
@@ -173,12 +164,13 @@ class Store:
             return group
 
     def _commit(self, group: list[Write]) -> list[Committed]:
+        if not self.healthy:
+            self._mend()
         try:
             committed = _Transaction(self._connection, self._settings, self._tables).run(
                 group, self._arrival, self._kinds, self.outboxes
             )
         except Exception as error:  # the owner must outlive whatever a write can do to it
-            self._mend()
             if len(group) > 1:
                 return [done for write in group for done in self._commit([write])]
             self._tell(group[0], error)

@@ -28,9 +28,7 @@ def batch(n: int = 4) -> Batch:
         ("status", np.zeros((4, 1), np.uint32)),
     ],
 )
-def test_a_column_of_another_length_or_type_is_refused_by_name(
-    column: str, values: Any
-) -> None:
+def test_a_column_of_another_length_or_type_is_refused_by_name(column: str, values: Any) -> None:
     changed: dict[str, Any] = {column: values}
     with pytest.raises(ValueError, match=rf"Batch\.{column} is .*; it must be"):
         dataclasses.replace(batch(), **changed)

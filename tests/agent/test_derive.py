@@ -55,7 +55,8 @@ class Plant:
         self.anomalies: list[Anomaly] = []
 
     def _derive(self) -> Derive:
-        return Derive(self.table, DetectSettings(), self.committed.copy(), self.stored)
+        started_ns = START + 3600 * SECOND_NS
+        return Derive(self.table, DetectSettings(), self.committed.copy(), self.stored, started_ns)
 
     def take(self, source: str, samples: Sequence[tuple[Any, ...]], alive_ns: int = 0) -> None:
         self.derive.take(source, batch(samples, alive_ns))
@@ -74,7 +75,7 @@ class Plant:
         self.derive = self._derive()
 
     def crash(self) -> None:
-        self.stored = NO_CHECKPOINT
+        self.stored = self.derive.checkpoint(kernels=False)
         self.derive = self._derive()
 
     @property
@@ -332,6 +333,35 @@ def test_an_anomaly_keeps_its_id_through_a_restart_to_its_end() -> None:
     label = plant.table[0].label
     assert opened.id(label) == closed.id(label)
     assert (opened.ended_ns, closed.ended_ns) == (None, spike_ns + SECOND_NS)
+
+
+def test_an_anomaly_open_at_a_crash_ends_with_the_next_start() -> None:
+    plant = Plant()
+    plant.take("opc", moving(0, 30.0), START + 30 * SECOND_NS)
+    plant.take("opc", [(0, START + 30 * SECOND_NS, 90.0)])
+    plant.collect()
+    plant.crash()
+    plant.collect()
+    plant.crash()
+    assert plant.collect().anomalies == ()
+    (opened, ended) = plant.anomalies
+    assert (opened.start_ns, opened.signal) == (ended.start_ns, ended.signal)
+    assert (opened.ended_ns, ended.ended_ns) == (None, START + 3600 * SECOND_NS)
+
+
+def test_a_signal_that_left_the_configuration_is_closed_and_counted() -> None:
+    plant = Plant()
+    plant.take("opc", moving(0, 30.0), START + 29 * SECOND_NS)
+    plant.take("opc", [(0, START + 30 * SECOND_NS, 90.0)])
+    plant.stop()
+    plant.table.add(signal("force", source=""))
+    plant.derive = plant._derive()
+    plant.collect()
+    assert plant.derive.samples.pending == 0
+    assert plant.derive.samples.derived == plant.derive.samples.received == 301
+    assert plant.anomalies[-1].ended_ns == START + 3600 * SECOND_NS
+    plant.take("opc", [], START + 60 * SECOND_NS)
+    assert len(plant.collect().windows) == 0
 
 
 def test_detectors_that_are_switched_off_say_nothing() -> None:

@@ -101,9 +101,7 @@ def measure() -> dict[str, int]:
         "level_samples_per_s": samples_per_s(level_kernel, course),
         "silence_samples_per_s": samples_per_s(silence_kernel, course),
         "line_samples_per_s": samples_per_s(line_kernel, course),
-        "line_bytes_per_signal": sum(
-            kernel.STATE.itemsize for kernel in (windows, level, silence)
-        ),
+        "line_bytes_per_signal": sum(kernel.STATE.itemsize for kernel in (windows, level, silence)),
     }
 
 

@@ -1,7 +1,7 @@
 """The simulated line fed to the real detectors tick by tick, without clock, wire or process.
 
-What a source would make of the readings is made here: an OPC UA variable is a sample when it changed,
-an MQTT reading always is; both sides vouch for all but the last 250 ms.
+What a source would make of the readings is made here: an OPC UA variable is a sample when it
+changed, an MQTT reading always is; both sides vouch for all but the last 250 ms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from agent.batch import GOOD, Batch
 from agent.derive import Derive, DetectSettings
 from agent.detect.anomaly import Anomaly
 from agent.ledger import SampleLedger
-from agent.signals import SECOND_NS, Path, Signal, SignalTable
+from agent.signals import SECOND_NS, Kind, Path, Signal, SignalTable
 from hardware.line.faults import CAUGHT_WITHIN_S, Bad, Fault, Value, plan
 from hardware.line.machines import Line
 from hardware.line.signals import OPCUA_MACHINES, TICK_NS, TICKS_PER_S
@@ -24,7 +24,7 @@ START_NS = 1_800_000_000 * SECOND_NS
 LATENESS_NS = 250_000_000
 AFTERMATH_NS = 5 * SECOND_NS
 PATH = Path("acme", "guiyang", "assembly", "line-1")
-KINDS = {"strokes": "counter", "energy": "counter", "state": "discrete"}
+KINDS: dict[str, Kind] = {"strokes": "counter", "energy": "counter", "state": "discrete"}
 TEXTS = {"unit", "verdict"}
 
 
@@ -134,7 +134,7 @@ class _Feed:
 
     def _id(self, source: str, key: str) -> int:
         machine, name = key.split("/")
-        kind = "text" if name in TEXTS else KINDS.get(name, "analog")
+        kind: Kind = "text" if name in TEXTS else KINDS.get(name, "analog")
         hold_ns = 2 * SECOND_NS if source == "mqtt" else 0
         return self._table.add(
             Signal(
@@ -144,6 +144,6 @@ class _Feed:
                 source,
                 kind=kind,
                 every_ns=SECOND_NS,
-                hold_ns=hold_ns,  # type: ignore[arg-type]
+                hold_ns=hold_ns,
             )
         )

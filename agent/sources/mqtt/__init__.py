@@ -1,8 +1,8 @@
 """The MQTT source: topics of one broker, under paho's connection.
 
 Enters: PUBLISH packets with JSON payloads. Leaves: batches of what came since the last one, at
-least every heartbeat; each vouches for the time up to `LATENESS_NS` ago, within which a sensor's
-own time stamp must lie. How long a single value holds without news is its signal's `hold_ns`.
+least every heartbeat; each vouches for the time up to now less an allowance (`vouch.py`) for
+sensors' own clocks. How long a single value holds without news is its signal's `hold_ns`.
 Fails: SourceUnreachable when the broker does not answer or the connection is lost, SourceRefused
 when it says no. A payload that cannot be read is counted, said once a minute, and acknowledged,
 so that it never stops the line.
@@ -34,6 +34,7 @@ from agent.config import MqttConfig
 from agent.errors import SourceError, SourceRefused, SourceUnreachable
 from agent.sources import NO_ACK, Ack
 from agent.sources.mqtt.decode import Decoder, Resolve
+from agent.sources.vouch import Vouch
 
 log = logging.getLogger("andon.mqtt")
 
@@ -46,7 +47,7 @@ GATHER_S: Final = 0.02
 LATENESS_NS: Final = 250_000_000
 SETTLE_S: Final = 1.0
 """After connecting, time stands still this long: retained messages and the backlog come first."""
-BACKLOG_MAX_S: Final = 600.0
+BACKLOG_MAX_S: Final = 120.0
 """After so long, messages that are old are so because a sensor's clock is wrong."""
 URGENT_MESSAGES: Final = 10
 """Half of mosquitto's max_inflight_messages: so many unacknowledged ones make a commit urgent."""
@@ -69,6 +70,7 @@ class MqttSource:
         self._closing = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news = asyncio.Event()
+        self._vouch = Vouch(LATENESS_NS)
         self._connected_s = 0.0
         self._has_backlog = False
 
@@ -94,6 +96,7 @@ class MqttSource:
         self._session += 1
         self._unacknowledged = 0
         self._has_backlog = False
+        self._vouch = Vouch(LATENESS_NS)
         self._messages = queue.Queue(MESSAGES_MAX)
         self._gone = asyncio.Event()
         answered: asyncio.Future[None] = self._loop.create_future()
@@ -123,7 +126,8 @@ class MqttSource:
             batch = self._decoder.batch(messages, now_ns, 0)
             more = len(messages) == BATCH_MESSAGES_MAX
             if not (more or self._lost or self._is_behind(batch, now_ns)):
-                batch = replace(batch, alive_until_ns=now_ns - LATENESS_NS)
+                self._vouch.take(batch.time_ns, now_ns)
+                batch = replace(batch, alive_until_ns=self._vouch.until(now_ns))
             yield batch, self._ack(messages)
             if more:
                 self._news.set()
@@ -147,7 +151,8 @@ class MqttSource:
         if connected_s < SETTLE_S:
             return True
         if self._has_backlog:
-            fresh = len(batch) > 0 and int(batch.time_ns.min()) >= now_ns - LATENESS_NS
+            allowance_ns = self._vouch.allowance_ns
+            fresh = len(batch) > 0 and int(batch.time_ns.max()) >= now_ns - allowance_ns
             quiet = len(batch) == 0 and self._unacknowledged == 0
             self._has_backlog = not (fresh or quiet or connected_s > BACKLOG_MAX_S)
         return self._has_backlog

@@ -1,11 +1,11 @@
 """The OPC UA source: one subscription on one server, under asyncua's session.
 
 Enters: PublishResponses. Leaves: a batch for each, vouching for silence up to the server's
-publish time less one sampling interval; keep-alives are empty batches. Fails: SourceUnreachable
-when nothing answers, or the subscription ends or falls silent, SourceRefused when the server says
-no. One node or namespace that the server does not know never stops the others: it is said. asyncua
-reconnects by itself only when asked to; here it is not, a lost connection ends in a new client,
-made by the pipeline's next `connect`.
+publish time less an allowance (`vouch.py`), one sampling interval at least; keep-alives are empty
+batches. Fails: SourceUnreachable when nothing answers, or the subscription ends or falls silent,
+SourceRefused when the server says no. One node or namespace that the server does not know never
+stops the others: it is said. asyncua reconnects by itself only when asked to; here it is not, a
+lost connection ends in a new client, made by the pipeline's next `connect`.
 
 The first notification of an item may carry the time of a change long ago. What it says is that the
 value holds now, so it is taken no earlier than one publishing and sampling interval before its

@@ -18,6 +18,7 @@ from asyncua import ua
 from agent.batch import GOOD, Batch
 from agent.signals import Signal
 from agent.sources import TEXT_MAX
+from agent.sources.vouch import Vouch
 
 MS_NS: Final = 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,11 +47,13 @@ class Decoder:
         self._seen = np.zeros(len(signals), np.bool_)
         self._publishing_ns = 0
         self._sampling_ns = 0
+        self._vouch = Vouch(0)
 
     def set_intervals(self, publishing_ms: float, sampling_ms: float) -> None:
         """The intervals that the server granted."""
         self._publishing_ns = int(publishing_ms * MS_NS)
         self._sampling_ns = int(sampling_ms * MS_NS)
+        self._vouch = Vouch(self._sampling_ns)
 
     def batch(self, result: ua.PublishResult, received_ns: int) -> Batch:
         """One publication. It vouches for time unless the server has more to say."""
@@ -70,10 +73,9 @@ class Decoder:
             [self._value(item.ClientHandle, item.Value, texts) for item in items], np.float64
         )
         status = np.array([_status(item.Value) for item in items], np.uint32)
-        alive_ns = 0 if result.MoreNotifications else published_ns - self._sampling_ns
-        return Batch(
-            self._ids[handles], times, values, status, received_ns, alive_ns, tuple(texts)
-        )
+        self._vouch.take(times, published_ns)
+        alive_ns = 0 if result.MoreNotifications else self._vouch.until(published_ns)
+        return Batch(self._ids[handles], times, values, status, received_ns, alive_ns, tuple(texts))
 
     def _hold_first(self, handles: Any, times: Any, published_ns: int) -> None:
         """Move the first notification of an item up to the time of its subscription."""

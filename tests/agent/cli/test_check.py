@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from agent.cli.check import check
 from agent.errors import ExitCode
-from tests.agent.config_support import ENVIRON, GOOD
+from tests.agent.config.support import ENVIRON, GOOD
 
 app = typer.Typer()
 app.command()(check)

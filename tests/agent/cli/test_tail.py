@@ -17,7 +17,7 @@ from agent.cli import app
 from agent.cli.tail import tell
 from agent.errors import ExitCode, SourceRefused
 from agent.status import CLIENTS_MAX, EVENTS_MAX, SOCKET_NAME, StatusServer, ask_status, tail
-from tests.agent.config_support import ENVIRON, GOOD
+from tests.agent.config.support import ENVIRON, GOOD
 
 DEADLINE_S = 5.0
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]

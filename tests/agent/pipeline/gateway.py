@@ -14,10 +14,10 @@ import numpy as np
 from agent.batch import Batch
 from agent.config import Config
 from agent.derive import Derive, DetectSettings
+from agent.lines.report import Reporter
 from agent.outbox import Commit
 from agent.outbox.memory import MemoryOutbox, Store
 from agent.pipeline import Pipeline
-from agent.report import Reporter
 from agent.signals import SECOND_NS, Path, Signal, SignalTable
 from agent.sources.memory import MemorySource
 

@@ -152,3 +152,22 @@ def test_a_connection_lost_before_a_stop_and_back_after_it_is_an_anomaly_that_en
         assert b"ended_ns" in anomalies(outbox)[-1]
 
     asyncio.run(run())
+
+
+def test_samples_too_late_for_their_window_are_said_once_with_their_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run() -> None:
+        source, outbox = MemorySource("press"), Outbox()
+        gateway = Gateway(source, outbox=outbox)
+        async with gateway.running():
+            source.feed(batch(1), batch(10), batch(2), batch(3))
+            await until(lambda: len(source.acknowledged) == 4, "all of it")
+            source.feed(batch(4))
+            await until(lambda: len(source.acknowledged) == 5, "one more")
+        assert outbox.ledger().samples.filtered["late"] == 3
+
+    asyncio.run(run())
+    said = [record.message for record in caplog.records if "late" in record.message]
+    assert len(said) == 1
+    assert said[0].startswith(("1 samples", "2 samples"))

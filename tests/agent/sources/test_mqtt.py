@@ -325,5 +325,3 @@ def test_a_reader_thread_that_dies_is_noticed(port: int) -> None:
                     await read_until(source, lambda read: False)
 
     asyncio.run(run())
-
-

@@ -48,9 +48,7 @@ class Names:
         return self.seen.index((machine, signal)), signal == "unit"
 
 
-def decoder_of(
-    *topics: dict[str, Any], names: Names | None = None, **layout: str
-) -> Decoder:
+def decoder_of(*topics: dict[str, Any], names: Names | None = None, **layout: str) -> Decoder:
     payload = {"json": {"value": "v", **layout}}
     config = MqttConfig.model_validate(
         {

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli.service import _resolver, _sources
 from agent.config import Config, load
-from agent.service import _resolver, _sources
 from agent.signals import SECOND_NS, SignalTable
-from tests.agent.config_support import ENVIRON, GOOD
+from tests.agent.config.support import ENVIRON, GOOD
 
 
 def config_of(folder: Path, text: str = GOOD) -> Config:

@@ -24,7 +24,8 @@ class Desk:
     def __init__(self, settings: Settings) -> None:
         self.groups: list[list[Committed]] = []
         self.go_on = threading.Event()
-        self.store = Store(settings, self._on_commit)
+        self.store = Store(settings)
+        self.store.listen(self._on_commit)
 
     def write(self, body: str, outbox: tuple[str, int, int] | None = None) -> None:
         parsed = parse(body.encode(), now_ns=0, line_bytes_max=10_000)

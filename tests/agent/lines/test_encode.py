@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 from influxdb_client.client.write.point import Point
 
-from agent.encode import (
+from agent.ledger import Ledger, LineLedger, SampleLedger
+from agent.lines import SAMPLE, WINDOW, Lines, Packet
+from agent.lines.encode import (
     Encoder,
     Value,
     anomaly_line,
@@ -24,10 +26,8 @@ from agent.encode import (
     point,
     signal_line,
 )
-from agent.ledger import Ledger, LineLedger, SampleLedger
-from agent.lines import SAMPLE, WINDOW, Lines, Packet
 from agent.signals import Path, Signal
-from tests.agent import naive_encode
+from tests.agent.lines import naive_encode
 
 ClientPoint: Any = Point  # it has no types
 PATH = Path("acme", "guiyang", "assembly", "line-1")

@@ -21,14 +21,14 @@ from agent.batch import Batch
 from agent.config import Config, MqttConfig, TopicConfig, signals, topic_signal
 from agent.derive import MACHINE_SIGNAL, Derive, Derived, DetectSettings
 from agent.detect.explain import sentence
-from agent.encode import Encoder, every_text
 from agent.errors import OutboxError
 from agent.forward import Forwarder, Limits
 from agent.ledger import Ledger, SampleLedger
 from agent.lines import Lines
+from agent.lines.encode import Encoder, every_text
+from agent.lines.report import Reporter, agent_version
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
 from agent.pipeline import Pipeline
-from agent.report import Reporter, agent_version
 from agent.signals import HOLD_FOREVER, SECOND_NS, Path, Signal, SignalTable
 from agent.sinks.influxdb import InfluxdbSink
 from agent.sources import Source
@@ -76,6 +76,7 @@ class Service:
                 DetectSettings(config.detect.enabled, round(config.detect.warmup_s * SECOND_NS)),
                 self._outbox.ledger().samples,
                 self._outbox.checkpoint(),
+                time.time_ns(),
             ),
             self._outbox,
             self._forwarders,
@@ -223,8 +224,9 @@ def _renew(config: Config, table: SignalTable, brokers: Mapping[str, MqttSource]
     A signal that it no longer has belongs to no source, so that nobody vouches for it.
     """
     configured = {signal.key for signal in signals(config)}
+    names = {*brokers, *(server.name for server in config.opcua)}
     for number, signal in enumerate(list(table)):
-        if signal.key in configured or signal.name == MACHINE_SIGNAL:
+        if signal.key in configured or (signal.name == MACHINE_SIGNAL and signal.source in names):
             continue
         known, by_topic = brokers.get(signal.source), signal.hold_ns != HOLD_FOREVER
         candidates = [known] if known else list(brokers.values()) if by_topic else []

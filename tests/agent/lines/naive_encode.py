@@ -1,4 +1,4 @@
-"""The slow, obvious twin of `agent.encode`, and a reader of line protocol to check both against."""
+"""The slow twin of `agent.lines.encode`, and a reader of line protocol to check both against."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from agent.config.explain import inner_table, options
 from agent.config.fields import Table
 from agent.config.positions import KeyPath, locate
 
-AGENT = Path(__file__).parents[2] / "agent"
+AGENT = Path(__file__).parents[3] / "agent"
 GATEWAY = """
 [gateway]
 name = "gw-1"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.config_support import changed, error_of
+from tests.agent.config.support import changed, error_of
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
-from agent import encode
 from agent.config import Config
 from agent.derive import MACHINE_SIGNAL
 from agent.detect.anomaly import Anomaly
 from agent.detect.explain import sentence
 from agent.ledger import Ledger
+from agent.lines import encode
 from agent.signals import Signal, SignalTable
 
 

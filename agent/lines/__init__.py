@@ -1,7 +1,8 @@
 """Lines: what the agent sends, as columns until the moment of sending.
 
-Windows and samples are structured arrays, everything rarer (anomalies, metadata, the gateway's own
-line) is line protocol already. `agent.outbox` stores them, `agent.encode` turns them into bytes.
+Windows and samples are structured arrays, everything rarer (anomalies, metadata, the gateway's
+own line) is line protocol already. `agent.outbox` stores them, `agent.lines.encode` turns them
+into bytes.
 """
 
 from __future__ import annotations

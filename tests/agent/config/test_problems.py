@@ -13,7 +13,7 @@ from agent.config.explain import inner_table, options
 from agent.config.fields import Table
 from agent.config.problems import PROBLEMS_MAX, SECRETS
 from agent.errors import ConfigError
-from tests.agent.config_support import ENVIRON, GOOD, changed, error_of
+from tests.agent.config.support import ENVIRON, GOOD, changed, error_of
 
 
 def test_an_empty_file_lacks_a_gateway_and_a_source(tmp_path: Path) -> None:
