@@ -168,8 +168,8 @@ class Derive:
     def checkpoint(self, *, kernels: bool = True) -> bytes:
         """The state of everything, for `stored` of a later start.
 
-        Without `kernels` it is small and holds the open anomalies alone: after a crash a later start
-        then ends them, since nobody knows how they went on.
+        Without `kernels` it is small and holds the open anomalies alone: after a crash a later
+        start then ends them, since nobody knows how they went on.
         """
         file = io.BytesIO()
         document = json.dumps({"anomalies": self._episodes.documents(), "kernels": kernels})
