@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from agent.batch import Batch
 from agent.derive import Derive, Derived
 from agent.errors import OutboxError, SourceError
-from agent.ledger import Ledger
+from agent.ledger import Ledger, SampleLedger
 from agent.lines import Lines
 from agent.lines.report import Reporter
 from agent.outbox import Commit, Outbox
@@ -35,7 +35,7 @@ RETRY_FIRST_S: Final = 0.5
 RETRY_MAX_S: Final = 30.0
 OUTAGE_GRACE_NS: Final = 5_000_000_000
 """A lost source's windows stay open this long, should it come back with what it kept."""
-GATEWAY_EVERY_S: Final = 2.0
+GATEWAY_EVERY_S: Final = 5.0
 COMMIT_RETRY_S: Final = 1.0
 STOP_READING_S: Final = 3.0
 STOP_COMMIT_S: Final = 3.0
@@ -126,6 +126,7 @@ class Pipeline:
         self._first_commit = True
         self._said_s: dict[str, float] = {}
         self._warned = dict(derive.samples.filtered)
+        self._stored: SampleLedger | None = None
 
     def ledger(self) -> Ledger:
         """The ledger as the last commit left it."""
@@ -236,7 +237,7 @@ class Pipeline:
             signals=self._changed,
             checkpoint=self._checkpoint(last, changed=bool(derived.anomalies)),
         )
-        if not await self._store(commit):
+        if self._is_new(commit) and not await self._store(commit):
             log.error(
                 "stopping with %d lines that could not be stored; what was not acknowledged is the "
                 "machine sides' to send again", len(commit.lines),
@@ -251,6 +252,11 @@ class Pipeline:
         self._publish(derived)
         return True
 
+    def _is_new(self, commit: Commit) -> bool:
+        """Whether there is anything to store: an idle gateway spares its disk."""
+        told = len(commit.lines) > 0 or bool(commit.signals) or commit.checkpoint is not None
+        return told or commit.samples != self._stored
+
     async def _store(self, commit: Commit) -> bool:
         """Try until it is stored; once stopping, only for `STOP_COMMIT_S` more."""
         give_up_s = math.inf
@@ -262,6 +268,7 @@ class Pipeline:
                 await asyncio.sleep(STOP_COMMIT_S / 10)
             else:
                 await self._pause(COMMIT_RETRY_S)
+        self._stored = commit.samples
         return True
 
     async def _committed(self, commit: Commit) -> bool:

@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from agent import pipeline as pipeline_module
+from agent.batch import empty
 from agent.errors import OutboxError
 from agent.sources.memory import MemorySource
 from tests.agent.pipeline.gateway import (
+    START_NS,
     Gateway,
     Outbox,
     batch,
@@ -150,7 +152,7 @@ def test_machines_signals_and_the_gateway_itself_are_said_at_the_start() -> None
     async def run() -> None:
         source, outbox = MemorySource(), Outbox()
         async with Gateway(source, outbox=outbox).running():
-            await until(lambda: len(outbox.commits) > 3, "commits")
+            await until(lambda: bool(outbox.lines(b"gateway")), "the first commit")
         (machine,) = outbox.lines(b"machine")
         assert b'machine=press-01 model="Maker 200 t",order_in_line=1i' in machine
         (signal,) = outbox.lines(b"signal")
@@ -158,5 +160,19 @@ def test_machines_signals_and_the_gateway_itself_are_said_at_the_start() -> None
         gateway = outbox.lines(b"gateway")
         assert b"gateway=gw-1" in gateway[0]
         assert b"lag_ms=12.5" in gateway[0]
+
+    asyncio.run(run())
+
+
+def test_an_idle_gateway_commits_nothing_but_its_own_line() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        async with Gateway(source, outbox=outbox).running():
+            source.feed(batch(1))
+            await until(lambda: source.acknowledged == [0], "the first")
+            before = len(outbox.commits)
+            source.feed(*(empty(START_NS, START_NS) for _ in range(20)))
+            await until(lambda: len(source.acknowledged) == 21, "what vouches for nothing new")
+            assert len(outbox.commits) == before
 
     asyncio.run(run())
