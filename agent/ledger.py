@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -99,3 +99,19 @@ class Ledger:
     def balanced(self) -> bool:
         """Whether both sides balance."""
         return self.samples.balanced and self.lines.balanced
+
+    def document(self) -> dict[str, Any]:
+        """Both sides as plain values."""
+        lines = self.lines
+        return {
+            "balanced": self.balanced,
+            "samples": self.samples.document(),
+            "lines": {
+                "made": lines.made,
+                "acknowledged": lines.acknowledged,
+                "waiting": lines.waiting,
+                "replaced": lines.replaced,
+                "dead_letter": dict(lines.dead_letter),
+            },
+            "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
+        }

@@ -47,10 +47,10 @@ TAKEN_MAX: Final = 256
 SAY_EVERY_S: Final = 60.0
 
 _CLOCKS: Final = {
-    "late": "{} samples came after their window had closed and are counted as late; does a "
-    "machine's clock run behind?",
-    "clock_ahead": "{} samples lie in the future and are counted as clock_ahead; does a machine's "
-    "clock run ahead, or the gateway's behind?",
+    "late": "{} came after the window had closed, counted as late; does a machine's clock run "
+    "behind?",
+    "clock_ahead": "{} from the future, counted as clock_ahead; does a machine's clock run ahead, "
+    "or the gateway's behind?",
 }
 
 
@@ -327,7 +327,8 @@ class Pipeline:
         filtered = self._derive.samples.filtered
         for cause, sentence in _CLOCKS.items():
             new = filtered[cause] - self._warned.get(cause, 0)
-            if new and self._say(cause, sentence.format(f"{new:,}")):
+            samples = "1 sample" if new == 1 else f"{new:,} samples"
+            if new and self._say(cause, sentence.format(samples)):
                 self._warned[cause] = filtered[cause]
 
     def _say(self, subject: str, sentence: str, loud: bool = False) -> bool:

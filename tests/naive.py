@@ -325,7 +325,8 @@ class Silence:
             self._open_if("dropout", self.newest_ns, limit, now)
         if self.analog and self.change_pause <= 10 * self.change_mean and not self.open:
             limit = max(2_000_000_000, int(3 * self.change_pause))
-            self._open_if("stuck", self.change_ns, limit, now)
+            seen_until = now if self.vouched else self.newest_ns
+            self._open_if("stuck", self.change_ns, limit, seen_until)
 
     def _open_if(self, detector: str, since: int, limit: int, now: int) -> None:
         if now >= since + limit:

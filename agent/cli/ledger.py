@@ -23,13 +23,13 @@ def ledger(
     where it does not balance.
     """
     try:
-        from agent.cli.service import OUTBOX_NAME, ledger_document
         from agent.config import load_gateway
+        from agent.outbox import FILE_NAME
         from agent.outbox.reader import open_readonly
 
         folder = Path(load_gateway(config).data)
-        with open_readonly(folder / OUTBOX_NAME) as outbox:
-            document = ledger_document(outbox.ledger())
+        with open_readonly(folder / FILE_NAME) as outbox:
+            document = outbox.ledger().document()
     except AndonError as error:
         fail(error)
     if json:
@@ -50,6 +50,8 @@ def tell(document: Mapping[str, Any]) -> Iterator[str]:
         yield _row(f"filtered: {cause.replace('_', ' ')}", count, 1)
     for cause, count in sorted(samples["dropped"].items()):
         yield _row(f"dropped: {cause.replace('_', ' ')}", count, 1)
+    if not samples["filtered"]:
+        yield _row("filtered", 0, 1)
     if not samples["dropped"]:
         yield _row("dropped", 0, 1)
     yield _row("pending", samples["pending"], 1)
@@ -58,8 +60,7 @@ def tell(document: Mapping[str, Any]) -> Iterator[str]:
     yield _row("made", lines["made"])
     yield _row("acknowledged", lines["acknowledged"], 1)
     yield _row("waiting", lines["waiting"], 1)
-    if lines["replaced"]:
-        yield _row("replaced", lines["replaced"], 1)
+    yield _row("replaced", lines["replaced"], 1)
     for cause, count in sorted(lines["dead_letter"].items()):
         yield _row(f"dead letters: {cause.replace('_', ' ')}", count, 1)
     if not lines["dead_letter"]:

@@ -64,11 +64,15 @@ def configure_logging(verbose: bool) -> None:
 
 async def _serve(service: Any, json: bool) -> Any:
     stop = asyncio.Event()
+    log = logging.getLogger("andon.service")
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     _event(json, "started", pid=os.getpid())
+    log.info("%s runs; Ctrl-C or SIGTERM stops it", service.name)
     ledger = await service.run(stop)
+    waiting = ledger.lines.waiting
+    log.info("stopped, %s lines wait to be sent", f"{waiting:,}" if waiting else "no")
     _event(json, "stopped", **service.final(ledger))
     return ledger
 

@@ -27,6 +27,7 @@ from agent.ledger import Ledger, SampleLedger
 from agent.lines import Lines
 from agent.lines.encode import Encoder, every_text
 from agent.lines.report import Reporter, agent_version
+from agent.outbox import FILE_NAME
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
 from agent.pipeline import Pipeline
 from agent.signals import HOLD_FOREVER, SECOND_NS, Path, Signal, SignalTable
@@ -38,7 +39,6 @@ from agent.status import StatusServer
 
 log = logging.getLogger("andon.service")
 
-OUTBOX_NAME: Final = "outbox.db"
 DRAIN_S: Final = 3.0
 """How long a stopping service still sends what waits."""
 
@@ -88,6 +88,11 @@ class Service:
         self._status = StatusServer(self._folder, self.status)
         self._started_ns = time.time_ns()
 
+    @property
+    def name(self) -> str:
+        """The gateway's name."""
+        return self._config.gateway.name
+
     async def run(self, stop: asyncio.Event) -> Ledger:
         """Run until `stop`, drain, and answer the ledger as it was left."""
         try:
@@ -121,13 +126,13 @@ class Service:
                 forwarder.name: {"state": forwarder.state, "lag_ms": forwarder.lag_ms}
                 for forwarder in self._forwarders
             },
-            "ledger": ledger_document(ledger),
+            "ledger": ledger.document(),
             "outbox": {"bytes": usage.bytes, "lines_waiting": usage.lines_waiting},
         }
 
     def final(self, ledger: Ledger) -> dict[str, Any]:
         """What the stopped service leaves, as plain values."""
-        return {"windows": self._pipeline.windows_made, "ledger": ledger_document(ledger)}
+        return {"windows": self._pipeline.windows_made, "ledger": ledger.document()}
 
     async def _open_status(self) -> None:
         try:
@@ -164,36 +169,6 @@ def warm_up() -> None:
     Encoder({number: signal}).encode(Lines(derived.windows, derived.samples))
 
 
-def ledger_document(ledger: Ledger) -> dict[str, Any]:
-    """The ledger as plain values."""
-    samples, lines = ledger.samples, ledger.lines
-    return {
-        "balanced": ledger.balanced,
-        "samples": {
-            "received": samples.received,
-            "derived": samples.derived,
-            "filtered": dict(samples.filtered),
-            "dropped": dict(samples.dropped),
-            "pending": samples.pending,
-        },
-        "lines": {
-            "made": lines.made,
-            "acknowledged": lines.acknowledged,
-            "waiting": lines.waiting,
-            "replaced": lines.replaced,
-            "dead_letter": dict(lines.dead_letter),
-        },
-        "sinks": {
-            name: {
-                "acknowledged": sink.acknowledged,
-                "waiting": sink.waiting,
-                "dead_letter": sink.dead_letter,
-            }
-            for name, sink in ledger.sinks.items()
-        },
-    }
-
-
 def _open(folder: FilePath, sinks: Sequence[str]) -> SqliteOutbox:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +177,7 @@ def _open(folder: FilePath, sinks: Sequence[str]) -> SqliteOutbox:
             f"the data folder {folder} cannot be made: {error.strerror}",
             "set gateway.data to a folder that this user may write",
         ) from error
-    return open_outbox(folder / OUTBOX_NAME, sinks)
+    return open_outbox(folder / FILE_NAME, sinks)
 
 
 def _sources(config: Config, table: SignalTable) -> list[Source]:

@@ -22,7 +22,9 @@ def tail(
     machine: Annotated[str, typer.Option(help="Only this machine.")] = "",
     signal: Annotated[str, typer.Option(help="Only this signal.")] = "",
     only: Annotated[str, typer.Option(help="Only `window`, `sample` or `anomaly`.")] = "",
-    lines: Annotated[int, typer.Option("--lines", "-n", help="End after so many; 0 never.")] = 0,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, help="End after so many; 0 never.")
+    ] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
 ) -> None:
     """Show what the running service makes.

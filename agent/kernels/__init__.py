@@ -2,14 +2,17 @@
 
 Numba keeps compiled code on disk, but does not notice when a function called from another file has
 changed. So the folder it keeps it in is named after all kernel sources together: a changed kernel
-never meets old code. `NUMBA_CACHE_DIR` or `XDG_CACHE_HOME` move it; where nothing can be written,
-nothing is kept and the next start compiles again.
+never meets old code. `NUMBA_CACHE_DIR`, `CACHE_DIRECTORY` (systemd's) or `XDG_CACHE_HOME` move it;
+where none of them nor the home folder can be written, nothing is kept and each start compiles anew.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import numba
@@ -23,9 +26,20 @@ def _sources_hash() -> str:
 
 
 def _cache_folder() -> Path:
-    base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    root = Path(base) if base else Path.home() / ".cache"
-    return root / "andon" / f"kernels-{_sources_hash()}"
+    """The first place that can be written; else one that lasts as long as this process."""
+    bases = [os.environ.get(name) for name in ("NUMBA_CACHE_DIR", "CACHE_DIRECTORY")]
+    bases += [os.environ.get("XDG_CACHE_HOME"), "~/.cache"]
+    for base in filter(None, bases):
+        try:
+            folder = Path(base).expanduser() / "andon" / f"kernels-{_sources_hash()}"
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError):  # a user may have no home at all
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    passing = tempfile.mkdtemp(prefix="andon-kernels-")
+    atexit.register(shutil.rmtree, passing, ignore_errors=True)
+    return Path(passing)
 
 
 numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]

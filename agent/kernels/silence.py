@@ -1,6 +1,7 @@
 """Silence: a value that should move and does not, a sample that should come and does not.
 
-    stuck       no change for max(2 s, 3 x longest pause between changes), in a source alive
+    stuck       no change for max(2 s, 3 x longest pause between changes), in a source alive: one
+                that vouches, or whose samples keep coming for so long
     dropout     no sample for max(2 s, 3 x longest pause between samples), where samples come
                 anyway (MQTT); a source that sends only changes (OPC UA) makes a pause mean
                 "unchanged"
@@ -94,7 +95,8 @@ def _look(s: Any, number: int, now: int, warmup_ns: int, out: Array, count: int)
         return count + 1
     limit = _limit(s.change_pause)
     alike = s.change_pause <= ALIKE_MAX * s.change_mean
-    if s.moves and alike and now >= s.change_ns + limit:
+    seen_until = now if s.vouched else s.sample_ns
+    if s.moves and alike and seen_until >= s.change_ns + limit:
         _open(s, number, STUCK, s.change_ns, s.change_ns + limit, s.change_pause, out[count])
         return count + 1
     return count

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from agent.ledger import Ledger, SampleLedger
 from agent.lines import Lines, Packet
 from agent.signals import Signal
+
+FILE_NAME: Final = "outbox.db"
+"""The outbox's file in the gateway's data folder."""
 
 
 @dataclass(frozen=True, slots=True)

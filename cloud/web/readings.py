@@ -7,6 +7,7 @@ window that the stream brings.
 """
 
 from collections.abc import Iterable
+from statistics import median_low
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +52,7 @@ def signal_view(
 ) -> SignalView:
     """The row of one signal; `abnormal` is the worst severity open on it, or empty."""
     every_s = _every_s(signal)
-    newest = signal["text"] if signal["kind"] == "text" else signal["window"]
-    end_ns = newest["time_ns"] + int(every_s * 1e9) if newest else None
+    end_ns = newest_end_ns(signal)
     age_s = (now_ns - end_ns) / 1e9 if end_ns else 0.0
     stale = signal["kind"] != "text" and age_s > every_s + STALE_AFTER_S
     return SignalView(
@@ -67,6 +67,12 @@ def signal_view(
         words["ago"].format(duration=duration(age_s, words)) if stale else "",
         abnormal,
     )
+
+
+def newest_end_ns(signal: Json) -> int | None:
+    """When the newest window (or text, which lasts `every` too) of a signal ended, if it has one."""
+    newest = signal["text"] if signal["kind"] == "text" else signal["window"]
+    return newest["time_ns"] + int(_every_s(signal) * 1e9) if newest else None
 
 
 def _every_s(signal: Json) -> float:
@@ -102,10 +108,14 @@ def reading(signal: Json, words: Words) -> Reading:
 
 
 def _reference(signal: Json) -> float:
-    """The largest magnitude on the signal's chart: it decides the digits of all its numbers."""
+    """The usual size of the signal's figures, which decides the digits of all its numbers.
+
+    It is the median of its windows' largest figures: one outlier takes no digits from the others.
+    """
     window = signal["window"]
     rows = [*signal["recent"], (0, window["mean"], window["min"], window["max"], 1.0)]
-    return max(magnitudes(figure for row in rows for figure in row[1:4]), default=0.0)
+    sizes = [max(magnitudes(row[1:4]), default=0.0) for row in rows]
+    return median_low([size for size in sizes if size > 0] or [0.0])
 
 
 def magnitudes(figures: Iterable[float | None]) -> list[float]:

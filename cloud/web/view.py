@@ -6,42 +6,21 @@ catalogue of words. Leaves: frozen views, most urgent first.
 
 from dataclasses import dataclass
 
-from cloud.web.readings import Json, SignalView, magnitudes, signal_view
-from cloud.web.words import Words, clock, decimals_for, duration, number, unit_text
+from cloud.web.anomalies import AnomalyView, anomalies_of, merged
+from cloud.web.readings import Json, SignalView, newest_end_ns, signal_view
+from cloud.web.words import Words, duration, number
 
 ENDED_MAX = 8
-OF_MACHINE = "_machine"  # the signal of an anomaly that several signals show
-MESSAGE_LANGUAGE = "en"  # agents write in English; others get the figures in their language too
-SILENT_GATEWAY_S = 10.0
-_NORMAL = (
-    ("normal", {"low", "high"}),
-    ("normal_above", {"low"}),
-    ("normal_below", {"high"}),
-    ("expected", {"expected"}),
-)
+SILENT_GATEWAY_S = 15.0
 _URGENCY = {"alarm": 0, "warning": 1, "no_data": 2, "running": 3}
 
 
 @dataclass(frozen=True)
-class AnomalyView:
-    """One anomaly: where, what the detector said, the figures, and when."""
-
-    id: str
-    anchor: str
-    machine: str
-    signal: str
-    severity: str
-    message: str
-    facts: str
-    start_ns: int
-    start: tuple[str, str]
-    lasting: str
-    end: tuple[str, str] | None
-
-
-@dataclass(frozen=True)
 class MachineView:
-    """One tile. `unit_key` and `unit_label` are the unit now in the machine, where it tells."""
+    """One tile. `unit_key` and `unit_label` are the unit now in the machine, where it tells.
+
+    `flows_in` says that units come to it from the machine before.
+    """
 
     key: str
     anchor: str
@@ -52,6 +31,7 @@ class MachineView:
     anomalies: tuple[AnomalyView, ...]
     unit_key: str
     unit_label: str
+    flows_in: bool
 
 
 @dataclass(frozen=True)
@@ -73,7 +53,20 @@ class GatewayView:
     gateway: str
     sentence: str
     balanced: bool
-    silent: str
+    verdict: str
+    stale: bool
+
+
+@dataclass(frozen=True)
+class SilenceView:
+    """A line that says nothing: a sentence around how long, 0 in `since_ns` when it never did."""
+
+    anchor: str
+    line: str
+    before: str
+    after: str
+    since_ns: int
+    lasting: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +75,7 @@ class BoardView:
 
     now_ns: int
     lines: tuple[LineView, ...]
+    silent: tuple[SilenceView, ...]
     open: tuple[AnomalyView, ...]
     ended: tuple[AnomalyView, ...]
     gateways: tuple[GatewayView, ...]
@@ -90,9 +84,12 @@ class BoardView:
 def board_view(board: Json, words: Words) -> BoardView:
     """The page of one snapshot in one language."""
     now_ns = int(board["now_ns"])
-    both = [(line, _anomalies(line, now_ns, words)) for line in board["lines"]]
+    both = [
+        (line, anomalies_of(line, _line_key(line["path"]), now_ns, words))
+        for line in board["lines"]
+    ]
     both.sort(key=lambda pair: _URGENCY[pair[0]["state"]])
-    everything = [anomaly for _, anomalies in both for anomaly in anomalies]
+    everything = merged((anomaly for _, anomalies in both for anomaly in anomalies), words)
     ended = [anomaly for anomaly in everything if anomaly.end is not None]
     ended.sort(key=lambda anomaly: anomaly.end or ("", ""), reverse=True)
     urgent = sorted(
@@ -102,6 +99,11 @@ def board_view(board: Json, words: Words) -> BoardView:
     return BoardView(
         now_ns,
         tuple(_line(line, anomalies, now_ns, words) for line, anomalies in both),
+        tuple(
+            _silence(line, board["gateways"], now_ns, words)
+            for line, _ in both
+            if line["state"] == "no_data"
+        ),
         tuple(urgent),
         tuple(ended[:ENDED_MAX]),
         tuple(_gateway(gateway, now_ns, words) for gateway in board["gateways"]),
@@ -118,18 +120,24 @@ def _line(line: Json, anomalies: list[AnomalyView], now_ns: int, words: Words) -
         tuple(
             _machine(
                 machine,
+                before,
                 _line_key(path),
                 [one for one in anomalies if one.machine == machine["machine"] and not one.end],
                 now_ns,
                 words,
             )
-            for machine in line["machines"]
+            for before, machine in zip([None, *line["machines"]], line["machines"], strict=False)
         ),
     )
 
 
 def _machine(
-    machine: Json, line_key: str, open_: list[AnomalyView], now_ns: int, words: Words
+    machine: Json,
+    before: Json | None,
+    line_key: str,
+    open_: list[AnomalyView],
+    now_ns: int,
+    words: Words,
 ) -> MachineView:
     key = f"{line_key}/{machine['machine']}"
     worst = {one.signal: one.severity for one in sorted(open_, key=lambda one: one.severity)[::-1]}
@@ -148,6 +156,7 @@ def _machine(
         tuple(open_),
         f"{key}/unit" if unit else "",
         unit["text"]["text"] if unit and unit["text"] else "",
+        before is not None and _flows(before, machine),
     )
 
 
@@ -156,58 +165,36 @@ def _is_unit(signal: Json) -> bool:
     return (signal["signal"], signal["kind"]) == ("unit", "text")
 
 
-def _anomalies(line: Json, now_ns: int, words: Words) -> list[AnomalyView]:
-    units = {
-        (machine["machine"], signal["signal"]): unit_text(signal["unit"])
-        for machine in line["machines"]
-        for signal in machine["signals"]
-    }
-    key = _line_key(line["path"])
-    return [_anomaly(one, units, key, now_ns, words) for one in line["anomalies"]]
-
-
-def _anomaly(
-    one: Json, units: dict[tuple[str, str], str], line_key: str, now_ns: int, words: Words
-) -> AnomalyView:
-    over_ns = one["ended_ns"]
-    return AnomalyView(
-        one["id"],
-        f"{line_key}/{one['machine']}",
-        one["machine"],
-        "" if one["signal"] == OF_MACHINE else one["signal"],
-        one["severity"],
-        one["message"].removeprefix(f"{one['machine']} / {one['signal']}: "),
-        _facts(one, units.get((one["machine"], one["signal"]), ""), words),
-        one["start_ns"],
-        clock(one["start_ns"]),
-        duration(((over_ns or now_ns) - one["start_ns"]) / 1e9, words),
-        clock(over_ns) if over_ns else None,
+def _flows(before: Json, after: Json) -> bool:
+    """Whether units go from one machine to the next: both have a place and have told a unit."""
+    return all(
+        one["order_in_line"] is not None
+        and any(_is_unit(signal) and signal["text"] for signal in one["signals"])
+        for one in (before, after)
     )
 
 
-def _facts(one: Json, unit: str, words: Words) -> str:
-    """What an anomaly's message tells in English, as figures in the reader's language."""
-    if words["html_lang"] == MESSAGE_LANGUAGE:
-        return ""
-    figures = {name: one[name] for name in ("value", "expected", "low", "high")}
-    decimals = decimals_for(max(magnitudes(figures.values()), default=0.0))
-    text = {name: number(it, decimals) for name, it in figures.items() if it is not None}
-    facts = [words["detectors"].get(one["detector"], one["detector"])]
-    if "value" in text:
-        facts.append(f"{text['value']} {unit}".strip())
-    if normal := _normal(text, words):
-        facts.append(normal)
-    if one["score"] is not None:
-        facts.append(words["score"].format(score=number(one["score"], 2)))
-    return " · ".join(facts)
+def _silence(line: Json, gateways: list[Json], now_ns: int, words: Words) -> SilenceView:
+    """Since when a line says nothing, and who may be at fault.
 
-
-def _normal(text: dict[str, str], words: Words) -> str:
-    """What would be normal, as far as the detector said it."""
-    for name, needed in _NORMAL:
-        if needed <= text.keys():
-            return str(words[name].format(**text))
-    return ""
+    A line does not tell its gateway: every gateway of its area is named, if all are silent.
+    """
+    path = line["path"]
+    near = [one for one in gateways if (one["site"], one["area"]) == (path["site"], path["area"])]
+    since_ns = max(
+        (newest_end_ns(one) or 0 for machine in line["machines"] for one in machine["signals"]),
+        default=0,
+    )
+    if near and all(_silence_s(one, now_ns) > SILENT_GATEWAY_S for one in near):
+        since_ns = max(one["seen_ns"] for one in near)
+        names = words["list_comma"].join(one["gateway"] for one in near)
+        said = words["nothing_heard"].replace("{gateways}", names)
+    else:
+        said = words["no_values" if since_ns else "no_values_yet"]
+        said = said.replace("{line}", path["line"])
+    before, _, after = said.partition("{duration}")
+    lasting = duration((now_ns - since_ns) / 1e9, words)
+    return SilenceView(_line_key(path), path["line"], before, after, since_ns, lasting)
 
 
 def _gateway(gateway: Json, now_ns: int, words: Words) -> GatewayView:
@@ -217,15 +204,22 @@ def _gateway(gateway: Json, now_ns: int, words: Words) -> GatewayView:
         for name in ("received", "derived", "filtered", "dropped", "pending")
     }
     sentence = words["ledger_filtered" if gateway.get("filtered") else "ledger"]
-    silence_s = (now_ns - gateway["seen_ns"]) / 1e9
-    silent = silence_s > SILENT_GATEWAY_S
+    balanced = bool(gateway.get("balanced"))
+    silence_s = _silence_s(gateway, now_ns)
+    stale = silence_s > SILENT_GATEWAY_S
+    verdict = ("balanced" if balanced else "unbalanced") + ("_then" if stale else "")
     return GatewayView(
         "/".join((gateway["site"], gateway["area"], gateway["gateway"])),
         gateway["gateway"],
         sentence.format(**counts),
-        bool(gateway.get("balanced")),
-        words["heard"].format(duration=duration(silence_s, words)) if silent else "",
+        balanced,
+        words[verdict].format(duration=duration(silence_s, words)),
+        stale,
     )
+
+
+def _silence_s(gateway: Json, now_ns: int) -> float:
+    return float((now_ns - gateway["seen_ns"]) / 1e9)
 
 
 def _line_key(path: Json) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.batch import GOOD, Batch
+from agent.cli.demo.verdict import DETECTOR_OF
 from agent.derive import Derive, DetectSettings
 from agent.detect.anomaly import Anomaly
 from agent.ledger import SampleLedger
@@ -54,6 +55,7 @@ class Run:
             for fault in self.faults
             if not any(
                 self.explains(fault, anomaly)
+                and anomaly.detector == DETECTOR_OF[fault.kind]
                 and anomaly.noticed_ns
                 <= self.at_ns(fault.visible_tick) + CAUGHT_WITHIN_S[fault.kind] * SECOND_NS
                 for anomaly in self.anomalies

@@ -25,15 +25,20 @@ CONFIG: Final = Path(__file__).parent / "line.toml"
 CONNECT_S: Final = 180.0
 """The first start compiles the kernels."""
 ARRIVE_S: Final = 10.0
+FAULTS_S: Final = 60
 LOOK_S: Final = 0.2
 
 
 def demo(
     seconds: Annotated[
-        int, typer.Option(help="End by itself after so many seconds; 0 runs until Ctrl-C.")
+        int, typer.Option(min=0, help="End by itself after so many seconds; 0 runs until Ctrl-C.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Another seed, other noise and other faults.")] = 1,
-    port: Annotated[int, typer.Option(help="Port of the board; 0 takes a free one.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Another seed, other noise and other faults.")
+    ] = 1,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the board; 0 takes a free one.")
+    ] = 0,
     json: Annotated[
         bool, typer.Option("--json", help="Print what came out as one JSON object.")
     ] = False,
@@ -94,7 +99,7 @@ class _Demo:
             "serve", "--json", "--port", str(self._port), "--data", str(self._folder / "cloud"),
         ])  # fmt: skip
         ready, board = line.wait_for("ready"), cloud.wait_for("ready")
-        say(f"  line     OPC UA {ready['opcua']}, MQTT {ready['mqtt']}")
+        say(f"  line     {ready['opcua']}\n           {ready['mqtt']}")
         say(f"  cloud    {board['url']}")
         agent = self._start("agent", "agent.cli", ["run", "--json", str(CONFIG)], {
             "ANDON_DEMO_DATA": str(self._data),
@@ -105,12 +110,14 @@ class _Demo:
         })  # fmt: skip
         self._wait_until_connected(agent, stopped)
         say("  agent    connected to all machines")
-        say(f"\n  Open the board:  {board['board_url']}\n")
+        say(f"\nOpen the board:\n{board['board_url']}\n")
         watch = Watch(board["url"], board["read_token"])
         watch.start()
         line.tell("start")
         started_ns = line.wait_for("started")["start_ns"]
         say("  Faults come from the 22nd second on; until then each signal is learned.")
+        if 0 < seconds < FAULTS_S:
+            say(f"  All kinds of them need {FAULTS_S} seconds; this run is shorter.")
         self._produce(seconds, stopped, watch, started_ns, (line, cloud, agent))
         return self._finish(line, agent, watch, board["board_url"])
 
@@ -230,7 +237,7 @@ class _Demo:
             f"{len(verdict.false_alarms)} false alarms\n"
             f"  the line sent {sent:,} samples; the agent received {samples['received']:,}: "
             f"{samples['derived']:,} into windows and lines, {filtered:,} filtered, "
-            f"{dropped:,} dropped, {samples['pending']:,} pending\n"
+            f"{dropped:,} dropped, {samples['pending']:,} in windows still open\n"
             f"  of {lines['made']:,} lines the cloud acknowledged {lines['acknowledged']:,}\n"
             f"  {'balanced' if balanced else 'NOT BALANCED'}"
         )

@@ -16,6 +16,15 @@ WITHIN_DRIFT_NS: Final = 20 * SECOND_NS
 AFTERMATH_NS: Final = 5 * SECOND_NS
 """An anomaly on a fault's signal this soon after its end is the fault's, not a false alarm."""
 
+DETECTOR_OF: Final = {
+    "drift": "level",
+    "spike": "level",
+    "stuck": "stuck",
+    "dropout": "dropout",
+    "bad_status": "bad_status",
+}
+"""Which detector must tell of each kind of fault."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -32,6 +41,10 @@ class Fault:
     def due_ns(self) -> int:
         """By when it must be on the board."""
         return self.visible_ns + (WITHIN_DRIFT_NS if self.kind == "drift" else WITHIN_NS)
+
+    def is_told_by(self, anomaly: Seen) -> bool:
+        """Whether this anomaly tells of this fault, by its right name."""
+        return self.explains(anomaly) and anomaly.detector == DETECTOR_OF[self.kind]
 
     def explains(self, anomaly: Seen) -> bool:
         """Whether this anomaly is this fault's doing."""
@@ -71,7 +84,7 @@ def judge(faults: Iterable[Fault], anomalies: Iterable[Seen], end_ns: int) -> Ve
     seen = sorted(anomalies, key=lambda anomaly: anomaly.seen_ns)
     caught = {}
     for fault in planted:
-        told = [found for found in seen if fault.explains(found) and found.seen_ns <= fault.due_ns]
+        told = [one for one in seen if fault.is_told_by(one) and one.seen_ns <= fault.due_ns]
         if told:
             caught[fault] = told[0]
     every = tuple(faults)

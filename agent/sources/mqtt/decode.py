@@ -30,7 +30,7 @@ TOPICS_MAX: Final = 100_000
 SAY_EVERY_S: Final = 60.0
 SAY_TOPICS_MAX: Final = 10
 """So many topics are spoken of in that time, each once; the others are only counted."""
-PAYLOAD_SHOWN_MAX: Final = 80
+PAYLOAD_SHOWN_MAX: Final = 40
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNIT_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -79,7 +79,7 @@ class Decoder:
 
     def signal_of(self, topic: str) -> int | None:
         """The id of the signal that a topic brings; None where it brings none."""
-        route = self._route(topic, b"")
+        route = self._route(topic, b"", None)
         return None if route is None else route.number
 
     def batch(self, messages: Sequence[Message], received_ns: int, alive_until_ns: int) -> Batch:
@@ -108,11 +108,11 @@ class Decoder:
     def _row(
         self, message: Message, received_ns: int, texts: list[str]
     ) -> tuple[int, int, float] | None:
-        route = self._route(message.topic, message.payload)
+        document = json.loads(message.payload, parse_constant=_refuse)
+        route = self._route(message.topic, message.payload, document)
         if route is None:
             self.rejected["no_signal"] += 1
             return None
-        document = json.loads(message.payload, parse_constant=_refuse)
         value = _at(document, route.value)
         time_ns = received_ns
         if route.time is not None:
@@ -124,20 +124,21 @@ class Decoder:
             return route.number, time_ns, float(len(texts) - 1)
         return route.number, time_ns, _number(value)
 
-    def _route(self, topic: str, payload: bytes | bytearray) -> _Route | None:
+    def _route(self, topic: str, payload: bytes | bytearray, document: Any) -> _Route | None:
+        """Where a topic leads; a new one must bring a value before it becomes a signal."""
         if topic in self._routes:
             return self._routes[topic]
         if len(self._routes) >= TOPICS_MAX:
             self._routes.clear()
         try:
-            route = self._find(topic)
+            route = self._find(topic, document)
         except (ValueError, SignalsFull) as error:
             self._say("no_signal", topic, payload, error)
             route = None
         self._routes[topic] = route
         return route
 
-    def _find(self, topic: str) -> _Route | None:
+    def _find(self, topic: str, document: Any) -> _Route | None:
         levels = topic.split("/")
         for rule, pattern in self._rules:
             names = _match(pattern, levels)
@@ -145,10 +146,13 @@ class Decoder:
                 continue
             machine = rule.machine or names["{machine}"]
             signal = rule.signal or names["{signal}"]
-            number, text = self._resolve(rule, machine, signal)
             layout = rule.payload.json_
+            value = tuple(layout.value.split("."))
+            if document is not None:
+                _at(document, value)
+            number, text = self._resolve(rule, machine, signal)
             moment = None if layout.time is None else tuple(layout.time.split("."))
-            return _Route(number, text, tuple(layout.value.split(".")), moment, layout.time_unit)
+            return _Route(number, text, value, moment, layout.time_unit)
         return None
 
     def _reject(self, cause: str, message: Message, error: Exception) -> None:
@@ -176,7 +180,16 @@ class Decoder:
 
 
 def _words(error: Exception) -> str:
-    return f"no field {error}" if isinstance(error, KeyError) else str(error)
+    match error:
+        case KeyError():
+            return f"no field {error}"
+        case json.JSONDecodeError():
+            return f"not JSON ({error})"
+        case UnicodeDecodeError():
+            return "not UTF-8 text"
+        case RecursionError():
+            return "nested too deep"
+    return str(error)
 
 
 def _match(pattern: Sequence[str], levels: Sequence[str]) -> dict[str, str] | None:
@@ -206,7 +219,8 @@ def _refuse(constant: str) -> float:
 
 def _number(value: object) -> float:
     if not isinstance(value, bool | int | float):
-        raise TypeError(f"{value!r:.80} is not a number")
+        way_out = ' (if it is text, say kind = "text" for it)' if isinstance(value, str) else ""
+        raise TypeError(f"{value!r:.80} is not a number{way_out}")
     number = float(value)
     if not math.isfinite(number):
         raise ValueError("the number is too large")

@@ -42,27 +42,29 @@ async function refreshNow() {
   if (!page.ok || !data.ok) throw new Error(`board answered ${page.status}, data ${data.status}`);
   const [html, board] = await Promise.all([page.text(), data.json()]);
   serverAheadMs = board.now_ns / 1e6 - Date.now();
+  const known = cards().map((card) => card.dataset.anomaly);
   if (swap(new DOMParser().parseFromString(html, "text/html"))) signals.collect();
   signals.load(board);
   for (const gateway of board.gateways) ledger.takeGateway(gateway);
   tick();
+  announce(cards().filter((card) => !known.includes(card.dataset.anomaly)));
 }
 
-function announce({ machine, signal, severity, message, id, ended_ns: endedNs }) {
-  if (endedNs !== null || document.querySelector(`[data-anomaly="${CSS.escape(id)}"]`)) return;
-  const text = `${words.states[severity]}: ${machine} ${signal}. ${message}`;
-  document.getElementById("announcer").textContent = text;
+const cards = () => [...document.querySelectorAll("[data-anomaly]")];
+
+function announce(fresh) {
+  if (!fresh.length) return;
+  const texts = fresh.map((card) => ["h3", ".message"]
+    .map((name) => card.querySelector(name).textContent.trim().replace(/\s+/g, " ")).join(". "));
+  document.getElementById("announcer").textContent = texts.join(" ");
 }
 
 const takers = {
   windows: (list) => list.map(signals.takeWindow).includes(false) && refreshQuietly(),
   window: (one) => takers.windows([one]),
-  text: signals.takeText,
-  gateway: (gateway) => ledger.takeGateway(gateway) || refreshQuietly(),
-  anomaly: ({ anomaly }) => {
-    announce(anomaly);
-    refreshQuietly();
-  },
+  text: (one) => signals.takeText(one) || refreshQuietly(),
+  gateway: (gateway) => (ledger.takeGateway(gateway) ? tick() : refreshQuietly()),
+  anomaly: refreshQuietly,
   board: refreshQuietly,
   missed: refreshQuietly,
 };
@@ -115,7 +117,7 @@ async function probe() {
 function tick() {
   const nowMs = Date.now() + serverAheadMs;
   signals.age(nowMs, refreshQuietly);
-  ledger.age(nowMs);
+  ledger.age(nowMs, refreshQuietly);
   for (const counting of document.querySelectorAll("[data-since-ns]")) {
     counting.textContent = duration((nowMs - Number(counting.dataset.sinceNs) / 1e6) / 1e3);
   }

@@ -2,8 +2,9 @@
 
 import { duration, fill, number, words } from "./words.js";
 
-const SILENT_AFTER_S = 10;
+const SILENT_AFTER_S = 15;
 const seenMs = new Map();
+const silent = new Map();
 
 const keyOf = ({ site, area, gateway }) => `${site}/${area}/${gateway}`;
 const find = (key) => document.querySelector(`[data-gateway="${CSS.escape(key)}"]`);
@@ -17,16 +18,23 @@ export function takeGateway(gateway) {
   const sentence = gateway.filtered ? words.ledger_filtered : words.ledger;
   row.dataset.balanced = gateway.balanced ? "yes" : "no";
   row.querySelector(".sentence").textContent = fill(sentence, counts);
-  row.querySelector(".verdict").textContent = gateway.balanced ? words.balanced : words.unbalanced;
   seenMs.set(keyOf(gateway), gateway.seen_ns / 1e6);
   return true;
 }
 
-export function age(nowMs) {
+// A verdict is only as new as the gateway's last line. Calls back when one falls silent or speaks.
+export function age(nowMs, changed) {
   for (const [key, seen] of seenMs) {
-    const seconds = (nowMs - seen) / 1e3;
-    const text = seconds > SILENT_AFTER_S ? fill(words.heard, { duration: duration(seconds) }) : "";
     const row = find(key);
-    if (row) row.querySelector(".age").textContent = text;
+    if (!row) continue;
+    const seconds = (nowMs - seen) / 1e3;
+    const stale = seconds > SILENT_AFTER_S;
+    const verdict = `${row.dataset.balanced === "yes" ? "" : "un"}balanced${stale ? "_then" : ""}`;
+    row.toggleAttribute("data-stale", stale);
+    row.querySelector(".verdict").textContent = fill(words[verdict], {
+      duration: duration(seconds),
+    });
+    if (silent.has(key) && silent.get(key) !== stale) changed();
+    silent.set(key, stale);
   }
 }

@@ -73,13 +73,17 @@ export function takeWindow({ path, machine, signal, window }) {
   return isKnown;
 }
 
+// Returns false for the first unit a machine tells: then units may flow to it, the server knows.
 export function takeText({ path, machine, signal, text }) {
   const key = keyOf(path, machine, signal);
+  let isKnown = true;
   for (const label of document.querySelectorAll(`[data-text-key="${CSS.escape(key)}"]`)) {
+    isKnown &&= label.textContent !== "";
     label.textContent = text.text;
   }
   const it = signals.get(key);
   if (it) write(it, { value: text.text });
+  return isKnown;
 }
 
 function show(it) {
@@ -95,7 +99,7 @@ function readingOf(it) {
   const value = form === "chart" ? window.mean : window.last;
   if (value === null) return { value: window.n > 0 ? words.bad : words.empty, lacking: true };
   if (form === "chart") {
-    const decimals = decimalsFor(largest([...recent, [0, window.mean, window.min, window.max]]));
+    const decimals = decimalsFor(usual([...recent, [0, window.mean, window.min, window.max]]));
     return { value: number(value, decimals), note: band(window, decimals) };
   }
   const plain = number(value, Number.isInteger(value) ? 0 : 2);
@@ -104,8 +108,12 @@ function readingOf(it) {
   return name ? { value: name, note: plain } : { value: plain };
 }
 
-const largest = (rows) => Math.max(0, ...rows.flatMap((row) => row.slice(1, 4))
-  .filter((figure) => figure !== null).map(Math.abs));
+// The median of the windows' largest figures: one outlier takes no digits from the others.
+function usual(rows) {
+  const sizes = rows.map((row) => Math.max(...row.slice(1, 4).map(Math.abs)))
+    .filter((size) => size > 0).sort((a, b) => a - b);
+  return sizes[Math.floor((sizes.length - 1) / 2)] ?? 0;
+}
 
 function band({ min, max, good }, decimals) {
   const texts = [];

@@ -145,6 +145,15 @@ def test_splitting_a_batch_anywhere_gives_the_same_bits(
 CADENCES = [7_000_000, 100_000_000, 1_300_000_000, 60 * SECOND]
 
 
+def test_messages_that_stop_are_a_dropout_though_the_last_two_said_the_same() -> None:
+    kernel, newest_ns = warm(vouched=False)
+    value = moving(200)[-1][2]
+    kernel.feed([(0, newest_ns + TENTH, value, GOOD)])
+    kernel.advance(newest_ns + 60 * SECOND)
+    stopped_ns = newest_ns + TENTH
+    assert kernel.events == [("opened", "dropout", stopped_ns, stopped_ns + 2 * SECOND)]
+
+
 @pytest.mark.parametrize("cadence_ns", CADENCES)
 def test_a_dropout_is_noticed_at_its_limit_however_seldom_the_loop_looks(cadence_ns: int) -> None:
     kernel, newest = warm()

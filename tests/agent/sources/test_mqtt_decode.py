@@ -196,3 +196,14 @@ def test_a_flood_of_broken_topics_does_not_flood_the_log(caplog: pytest.LogCaptu
             decode(decoder, b"{", topic=f"press-01/s{number}")
     assert decoder.rejected == {"unreadable": 1_000}
     assert len(caplog.records) == SAY_TOPICS_MAX
+
+
+@pytest.mark.parametrize("payload", [b"\x18\xad", b"[[[", b'{"w": 1}', b'{"v"}'])
+def test_a_topic_becomes_a_signal_with_its_first_readable_value_not_before(payload: bytes) -> None:
+    names = Names()
+    decoder = decoder_of(names=names)
+    decode(decoder, payload)
+    assert names.seen == []
+    assert decoder.rejected == {"unreadable": 1}
+    decode(decoder, b'{"v": 1.5}')
+    assert names.seen == [("press-01", "force")]
