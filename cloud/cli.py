@@ -25,11 +25,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,
 )
-tokens = typer.Typer(help="Tokens of programs that write or read.", no_args_is_help=True)
+tokens = typer.Typer(
+    help="Tokens of programs that write or read.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(tokens, name="token")
 
-Data = Annotated[Path | None, typer.Option(help="Folder of the database and the tokens.")]
+Data = Annotated[Path | None, typer.Option(help="Its folder [andon-cloud-data].")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

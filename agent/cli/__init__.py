@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 # Under other names, or the functions would hide their modules.
@@ -11,6 +13,7 @@ from agent.cli.init import init as _init
 from agent.cli.ledger import ledger as _ledger
 from agent.cli.run import run as _run
 from agent.cli.tail import tail as _tail
+from agent.cli.terminal import print_data
 
 app = typer.Typer(
     name="andon",
@@ -20,5 +23,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from agent.lines.report import agent_version
+
+        print_data(agent_version())
+        raise typer.Exit
+
+
 for command in (_init, _check, _run, _demo, _tail, _ledger):
     app.command()(command)

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,7 +18,7 @@ from agent.cli.check import CONFIG_PATH
 from agent.cli.terminal import fail, say
 from agent.errors import AndonError, ExitCode
 
-LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+LOG_FORMAT: Final = "%(asctime)sZ %(levelname)-7s %(name)s: %(message)s"
 LOG_FORMAT_JOURNAL: Final = "%(levelname)-7s %(name)s: %(message)s"
 
 
@@ -56,7 +57,9 @@ def configure_logging(verbose: bool) -> None:
         stream=sys.stderr,
         level=logging.WARNING,
         format=LOG_FORMAT_JOURNAL if journal else LOG_FORMAT,
+        datefmt="%Y-%m-%dT%H:%M:%S",
     )
+    logging.Formatter.converter = time.gmtime
     logging.getLogger("andon").setLevel(logging.DEBUG if verbose else logging.INFO)
     for library in ("asyncua", "paho", "urllib3", "influxdb_client", "asyncio"):
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)

@@ -74,7 +74,8 @@ def tell(event: dict[str, Any]) -> str:
     if event["type"] == "missed":
         return f"... {event['events']:,} more that this terminal was too slow for"
     moment = datetime.fromtimestamp(event["time_ns"] / 1e9, UTC)
-    where = f"{moment:%H:%M:%S.%f}"[:-3] + f"  {event['machine']}/{event['signal']}"
+    signal = "" if event["signal"] == "_machine" else f"/{event['signal']}"
+    where = f"{moment:%H:%M:%S.%f}"[:-3] + f"  {event['machine']}{signal}"
     return f"{where:<46}  {_WHAT[event['type']](event)}"
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from agent.batch import GOOD, SEVERITY_SHIFT, status_name
 from agent.detect.anomaly import Anomaly
+from agent.detect.episodes import CONNECTION
 from agent.signals import SECOND_NS, Signal
 
 
@@ -30,7 +31,10 @@ def sentence(anomaly: Anomaly, signal: Signal) -> str:
     """The anomaly's message."""
     unit = f" {signal.unit}" if signal.unit else ""
     what = _WHAT[anomaly.detector](anomaly, unit)
-    return f"{signal.machine} / {signal.name}: {what}"
+    where = (
+        signal.machine if anomaly.detector == CONNECTION else f"{signal.machine} / {signal.name}"
+    )
+    return f"{where}: {what}"
 
 
 def _level(anomaly: Anomaly, unit: str) -> str:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 
 from cloud.access.gate import COOKIE, SECRET_CHARS_MAX
+from cloud.web import way_in
 
 router = APIRouter(include_in_schema=False)
 
@@ -55,12 +56,7 @@ async def login(request: Request, code: str = "") -> Response:
         return PlainTextResponse("Too many attempts; wait a moment.\n", 429, headers)
     secret = state.credentials.exchange(code) if 0 < len(code) <= SECRET_CHARS_MAX else None
     if secret is None:
-        return PlainTextResponse(
-            "This link was used already or is too old.\n"
-            "A fresh one: andon-cloud login-url --data FOLDER\n",
-            401,
-            _PRIVATE,
-        )
+        return way_in(request, spent=True)
     response = RedirectResponse("/", 303, _PRIVATE)
     response.set_cookie(
         COOKIE,

@@ -62,20 +62,31 @@ def board(
     request: Request, allowed: Annotated[bool, Depends(signed_in)], lang: str | None = None
 ) -> HTMLResponse:
     """The board, or 401 with how to sign in; `?lang=` is remembered in a cookie."""
-    language = choose_language(
-        lang, request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", "")
-    )
-    words = CATALOGUES[language]
     if allowed:
+        language = _language(request, lang)
+        words = CATALOGUES[language]
         snapshot = json.loads(request.app.state.snapshot.board(recent=RECENT_WINDOWS))
         context = {"w": words, "language": language, "board": board_view(snapshot, words)}
         page = _TEMPLATES.get_template("board.html").render(context)
+        response = HTMLResponse(page, headers=HEADERS)
     else:
-        page = _TEMPLATES.get_template("signed_out.html").render(w=words, language=language)
-    response = HTMLResponse(page, 200 if allowed else 401, HEADERS)
+        response = way_in(request, lang)
     if lang in CATALOGUES:
         response.set_cookie(LANGUAGE_COOKIE, lang, LANGUAGE_REMEMBERED_S, samesite="lax")
     return response
+
+
+def way_in(request: Request, lang: str | None = None, *, spent: bool = False) -> HTMLResponse:
+    """The 401 page that says how to sign in; `spent` when a link was used already or too old."""
+    language = _language(request, lang)
+    page = _TEMPLATES.get_template("signed_out.html")
+    body = page.render(w=CATALOGUES[language], language=language, spent=spent)
+    return HTMLResponse(body, 401, HEADERS)
+
+
+def _language(request: Request, lang: str | None) -> str:
+    remembered = request.cookies.get(LANGUAGE_COOKIE)
+    return choose_language(lang, remembered, request.headers.get("accept-language", ""))
 
 
 def mount_static(app: FastAPI) -> None:

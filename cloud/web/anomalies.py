@@ -84,14 +84,15 @@ def _one_of(group: list[AnomalyView], words: Words) -> AnomalyView:
 def _anomaly(one: Json, unit: str, line_key: str, now_ns: int, words: Words) -> AnomalyView:
     over_ns = one["ended_ns"]
     signal = "" if one["signal"] == OF_MACHINE else one["signal"]
-    raw = one["message"].removeprefix(f"{one['machine']} / {one['signal']}: ")
+    place = one["machine"]  # a lost connection names the machine alone
+    raw = one["message"].removeprefix(f"{place} / {one['signal']}: ").removeprefix(f"{place}: ")
     lasted_s = ((over_ns or now_ns) - one["start_ns"]) / 1e9
     return AnomalyView(
         one["id"],
         f"{line_key}/{one['machine']}",
         one["machine"],
         signal,
-        signal.replace("_", " "),
+        "" if one["detector"] == CONNECTION else signal.replace("_", " "),
         one["detector"],
         one["severity"],
         sentence(one, raw, unit, words),
@@ -112,6 +113,8 @@ def sentence(one: Json, raw: str, unit: str, words: Words) -> str:
         slots["value"] = f"{slots['value']} {unit}".strip()
     if found := _REASON.search(raw):
         slots["reason"] = found[1] or found[2]
+    if "sends no number" in raw:
+        slots["no_number"] = raw
     for name, needed in _sentences(one["detector"]):
         if needed <= slots.keys():
             return str(words["sentences"][name].format(**slots))
@@ -124,6 +127,8 @@ def _sentences(detector: str) -> tuple[tuple[str, set[str]], ...]:
         return _LEVELS
     if detector in ("stuck", "dropout"):
         return ((detector, {"value"}),)
-    if detector in ("bad_status", CONNECTION):
+    if detector == "bad_status":
+        return ((detector, {"reason"}), ("no_number", {"no_number"}))
+    if detector == CONNECTION:
         return ((detector, {"reason"}),)
     return ()

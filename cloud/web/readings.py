@@ -7,8 +7,8 @@ window that the stream brings.
 """
 
 from collections.abc import Iterable
-from statistics import median_low
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Any
 
 from cloud.live.shape import every_ns
@@ -70,7 +70,7 @@ def signal_view(
 
 
 def newest_end_ns(signal: Json) -> int | None:
-    """When the newest window (or text, which lasts `every` too) of a signal ended, if it has one."""
+    """When a signal's newest window ended, or its newest text was `every` old; None without."""
     newest = signal["text"] if signal["kind"] == "text" else signal["window"]
     return newest["time_ns"] + int(_every_s(signal) * 1e9) if newest else None
 

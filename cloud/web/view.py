@@ -153,7 +153,7 @@ def _machine(
             for signal in machine["signals"]
             if signal is not unit
         ),
-        tuple(open_),
+        tuple(merged(open_, words)),
         f"{key}/unit" if unit else "",
         unit["text"]["text"] if unit and unit["text"] else "",
         before is not None and _flows(before, machine),

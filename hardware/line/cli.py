@@ -49,7 +49,8 @@ def run(
         str, typer.Option(help="Broker of the MQTT machines.")
     ] = "mqtt://127.0.0.1:1883",
     embedded_broker: Annotated[
-        bool, typer.Option("--embedded-broker", help="Start a broker on a free port and use it.")
+        bool,
+        typer.Option("--embedded-broker", help="Start a broker on a free port; told when ready."),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Decides all values and faults.")] = 1,
     seconds: Annotated[
@@ -65,7 +66,10 @@ def run(
     wait: Wait = True,
     control: Control = False,
 ) -> None:
-    """Simulate a line: a press and an oven on OPC UA; a conveyor, a camera and a meter on MQTT."""
+    """Simulate a line.
+
+    A press and an oven on OPC UA; a conveyor, a camera and a meter on MQTT.
+    """
     with _one_message():
         # Imported here so that --help answers at once and Ctrl-C is ours from the start.
         from hardware.line import production
@@ -114,7 +118,10 @@ def play(
     wait: Wait = True,
     control: Control = False,
 ) -> None:
-    """Play a recording: its columns as variables of an OPC UA server, row after row."""
+    """Play a recording.
+
+    Its columns become variables of an OPC UA server, written row after row.
+    """
     with _one_message():
         from hardware.line import recording
 

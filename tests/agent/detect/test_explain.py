@@ -91,5 +91,5 @@ def test_a_bad_status_says_what_the_machine_reports(status: int, words: str) -> 
 def test_a_lost_connection_says_why() -> None:
     lost = Anomaly(0, "connection", NOON, NOON, 2.0, reason="opc: connection refused")
     assert sentence(lost, FORCE) == (
-        "press-01 / ram_force: no connection since 12:00:00 UTC: opc: connection refused"
+        "press-01: no connection since 12:00:00 UTC: opc: connection refused"
     )

@@ -44,6 +44,17 @@ def test_the_printed_link_opens_the_board_once(cloud: RunningCloud) -> None:
         assert other.get(f"{cloud.url}/v1/board").status_code == 401
 
 
+def test_a_spent_link_says_so_on_a_page_in_the_readers_language(cloud: RunningCloud) -> None:
+    link = f"{cloud.url}/login?code=spent"
+    answer = httpx.get(link)
+    assert answer.status_code == 401
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["cache-control"] == "no-store"
+    assert "This link no longer works" in answer.text
+    assert "<code>andon-cloud login-url --data FOLDER</code>" in answer.text
+    assert "此链接已失效" in httpx.get(link, headers={"accept-language": "zh-CN"}).text
+
+
 def test_a_session_may_not_write(cloud: RunningCloud) -> None:
     with httpx.Client() as browser:
         fresh_session(cloud, browser)

@@ -9,7 +9,7 @@ from tests.cloud.web.fake import MACHINES, SECOND_NS, Plant
 
 KEY = "acme/guiyang/assembly/line-1"
 HOT = "press-01 / oil_temperature: 61.9 degC where 51.2 to 53.4 is normal (score 0.97)"
-SENTENCE = "61.9 degC where 51.2 to 53.4 is normal (score 0.97)"
+SENTENCE = "61.9 °C where 51.2 to 53.4 is normal"
 
 
 def row(page: Page, machine: str, signal: str) -> Locator:
@@ -86,10 +86,10 @@ def test_an_anomaly_appears_on_top_and_on_its_tile_and_goes_to_the_ended_ones(
     tile = page.locator(f'[data-machine="{KEY}/press-01"]')
     opened = heat(plant)
     expect(page.locator(".attention .message")).to_have_text(SENTENCE)
-    expect(tile.locator(".why")).to_have_text(f"oil_temperature: {SENTENCE}")
+    expect(tile.locator(".why")).to_have_text(f"oil temperature: {SENTENCE}")
     expect(tile.locator(".head .state")).to_have_text("Alarm")
     expect(row(page, "press-01", "oil_temperature").locator(".marker")).to_have_text("Alarm")
-    expect(page.locator("#announcer")).to_contain_text("Alarm: press-01 oil_temperature")
+    expect(page.locator("#announcer")).to_contain_text("Alarm press-01 oil temperature")
     wide, calm = tile.bounding_box(), page.locator(".machine").nth(1).bounding_box()
     assert wide is not None
     assert calm is not None
@@ -97,7 +97,7 @@ def test_an_anomaly_appears_on_top_and_on_its_tile_and_goes_to_the_ended_ones(
     assert page.title().startswith("(1) line-1")
     plant.end(opened)
     expect(page.locator(".attention")).to_have_text("Nothing needs attention.")
-    expect(page.locator(".ended li")).to_contain_text("press-01 oil_temperature")
+    expect(page.locator(".ended li")).to_contain_text(f"press-01 oil temperature {SENTENCE}")
     expect(page.locator(".ended li")).to_contain_text("lasted")
     expect(tile.locator(".head .state")).to_have_text("Running")
 

@@ -39,7 +39,7 @@ def test_the_board_follows_what_is_written(browser: Browser, cloud: RunningCloud
         fields = 'id="a1",severity="alarm",score=0.9,message="512 kN where 399 to 401 is normal"'
         cloud.write("\n".join([window(now_ns, 512.0), anomaly(now_ns, fields)]))
         expect(tile.locator(".value")).to_have_text("512.0")
-        expect(tile.locator(".why")).to_have_text("ram_force: 512 kN where 399 to 401 is normal")
+        expect(tile.locator(".why")).to_have_text("ram force: 512 kN where 399 to 401 is normal")
         cloud.write(anomaly(now_ns, f"{fields},ended_ns={now_ns + SECOND_NS}i"))
         expect(it.page.locator(".ended li")).to_contain_text("512 kN")
         expect(tile.locator(".why")).to_have_count(0)
