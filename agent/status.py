@@ -24,7 +24,7 @@ EVENTS_MAX: Final = 10_000
 """Events that may wait for one client."""
 EVENT_BYTES_MAX: Final = 1_048_576
 """Longest event that a client reads: far more than a text value and its names take."""
-ASK_BYTES_MAX: Final = 4_096
+ASK_BYTES_MAX: Final = 256
 ASK_S: Final = 5.0
 
 Document = dict[str, Any]
@@ -144,7 +144,7 @@ async def _read_ask(reader: asyncio.StreamReader) -> object:
     """What is asked; None where it cannot be read."""
     try:
         asked = json.loads(await reader.readline())
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return asked.get("ask") if isinstance(asked, dict) else None
 

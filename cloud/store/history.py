@@ -26,6 +26,7 @@ router = APIRouter(tags=["history"])
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_CURSOR = re.compile(rb'\[-?[0-9]{1,19}, "(?:[^"\\]|\\.)*"\]')
 _TIME_NS_RANGE = (-(2**63), 2**63 - 1)
 
 
@@ -169,10 +170,15 @@ def _decode(cursor: str | None) -> tuple[int | None, str | None]:
     if cursor is None:
         return None, None
     try:
-        after_ns, identity = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        if not _CURSOR.fullmatch(text):
+            raise ValueError("not of our form")
+        after_ns, identity = json.loads(text)
         identity.encode()  # half a surrogate pair is no text to the database
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        after_ns, identity = None, None
-    if not isinstance(after_ns, int) or not isinstance(identity, str) or abs(after_ns) >= 2**63:
-        raise Refusal(400, "invalid", "cursor is not one of ours; use `next` of the page before")
+        if abs(after_ns) >= 2**63:
+            raise ValueError("no time has so many digits")
+    except ValueError:
+        raise Refusal(
+            400, "invalid", "cursor is not one of ours; use `next` of the page before"
+        ) from None
     return after_ns, identity

@@ -31,6 +31,9 @@ SAY_EVERY_S: Final = 60.0
 SAY_TOPICS_MAX: Final = 10
 """So many topics are spoken of in that time, each once; the others are only counted."""
 PAYLOAD_SHOWN_MAX: Final = 40
+NESTED_MAX: Final = 100
+"""Deeper JSON would run the interpreter out of stack, in whatever it happens to do just then."""
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _UNIT_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -89,7 +92,7 @@ class Decoder:
         for message in messages:
             try:
                 row = self._row(message, received_ns, texts)
-            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 self._reject("unreadable", message, error)
                 continue
             if row is not None:
@@ -108,6 +111,7 @@ class Decoder:
     def _row(
         self, message: Message, received_ns: int, texts: list[str]
     ) -> tuple[int, int, float] | None:
+        _refuse_depth(message.payload)
         document = json.loads(message.payload, parse_constant=_refuse)
         route = self._route(message.topic, message.payload, document)
         if route is None:
@@ -179,6 +183,17 @@ class Decoder:
         )  # fmt: skip
 
 
+def _refuse_depth(payload: bytes | bytearray) -> None:
+    """Raise ValueError for too many nested brackets; those in strings count too."""
+    if payload.count(b"[") + payload.count(b"{") <= NESTED_MAX:
+        return
+    depth = 0
+    for bracket in payload.translate(None, _NOT_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > NESTED_MAX:
+            raise ValueError("nested too deep")
+
+
 def _words(error: Exception) -> str:
     match error:
         case KeyError():
@@ -187,8 +202,6 @@ def _words(error: Exception) -> str:
             return f"not JSON ({error})"
         case UnicodeDecodeError():
             return "not UTF-8 text"
-        case RecursionError():
-            return "nested too deep"
     return str(error)
 
 

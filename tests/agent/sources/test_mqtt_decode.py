@@ -207,3 +207,11 @@ def test_a_topic_becomes_a_signal_with_its_first_readable_value_not_before(paylo
     assert decoder.rejected == {"unreadable": 1}
     decode(decoder, b'{"v": 1.5}')
     assert names.seen == [("press-01", "force")]
+
+
+def test_depth_is_refused_before_it_runs_the_interpreter_out_of_stack() -> None:
+    decoder = decoder_of()
+    flat = b'{"v": 2, "w": [' + b",".join([b"[1]"] * 1000) + b"]}"
+    deep = b'{"v": 2, "w": ' + b"[" * 1000 + b"]" * 1000 + b"}"
+    assert decode(decoder, flat, deep).value.tolist() == [2.0]
+    assert decoder.rejected == {"unreadable": 1}
