@@ -22,7 +22,7 @@ from typing import Final, Protocol
 from agent.batch import Batch
 from agent.derive import Derive, Derived
 from agent.errors import OutboxError, SourceError
-from agent.ledger import Ledger, SampleLedger
+from agent.ledger import SampleLedger
 from agent.lines import Lines
 from agent.lines.report import Reporter
 from agent.outbox import Commit, Outbox
@@ -127,10 +127,6 @@ class Pipeline:
         self._said_s: dict[str, float] = {}
         self._warned = dict(derive.samples.filtered)
         self._stored: SampleLedger | None = None
-
-    def ledger(self) -> Ledger:
-        """The ledger as the last commit left it."""
-        return self._outbox.ledger()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop`; then take what has been read, commit it, and let go of the sources."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from agent.batch import Batch
 from agent.config import Config, MqttConfig, TopicConfig, signals, topic_signal
-from agent.derive import MACHINE_SIGNAL, Derive, Derived, DetectSettings
+from agent.derive import MACHINE_SIGNAL, NO_CHECKPOINT, Derive, Derived, DetectSettings
 from agent.detect.explain import sentence
 from agent.errors import OutboxError
 from agent.forward import Forwarder, Limits
@@ -34,6 +34,7 @@ from agent.signals import HOLD_FOREVER, SECOND_NS, Path, Signal, SignalTable
 from agent.sinks.influxdb import InfluxdbSink
 from agent.sources import Source
 from agent.sources.mqtt import MqttSource
+from agent.sources.mqtt.decode import Resolve
 from agent.sources.opcua import OpcuaSource
 from agent.status import StatusServer
 
@@ -153,7 +154,7 @@ def warm_up() -> None:
     table = SignalTable(2)
     signal = Signal(Path("e", "s", "a", "l"), "machine", "signal", "source", raw=True)
     number = table.add(signal)
-    derive = Derive(table, DetectSettings(), SampleLedger(), b"")
+    derive = Derive(table, DetectSettings(), SampleLedger(), NO_CHECKPOINT)
     for second in (1, 2):
         one = Batch(
             np.array([number], np.int32),
@@ -209,7 +210,7 @@ def _renew(config: Config, table: SignalTable, brokers: Mapping[str, MqttSource]
             table.add(replace(signal, source=""))
 
 
-def _resolver(config: Config, broker: MqttConfig, table: SignalTable) -> Any:
+def _resolver(config: Config, broker: MqttConfig, table: SignalTable) -> Resolve:
     servers = {signal.key: signal.source for signal in signals(config)}
 
     def resolve(topic: TopicConfig, machine: str, name: str) -> tuple[int, bool]:

@@ -196,6 +196,8 @@ class _Demo:
         agent.stop()
         final = agent.wait_for("stopped")
         watch.stop()
+        if watch.error and not watch.latencies_ms:
+            say(f"  the board could not be read: {watch.error}")
         verdict = judge(read_truth(self._truth), _all(watch), stopped_ns)
         ledger = final["ledger"]
         samples, lines = ledger["samples"], ledger["lines"]
