@@ -17,7 +17,9 @@ Each carries a sentence for a person (`str(error)`) and, where there is one, a `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from types import MappingProxyType
 
 
 class ExitCode(IntEnum):
@@ -96,11 +98,22 @@ class SinkRefused(SinkError):
 
 
 class SinkRejected(SinkError):
-    """The far side says that lines are wrong, or the packet too large (`too_large`)."""
+    """The far side says that lines are wrong, or the packet too large (`too_large`).
 
-    def __init__(self, message: str, hint: str = "", too_large: bool = False) -> None:
+    `lines`, where it names the wrong ones and has written all others: what it says of each, by
+    its offset in the packet.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        too_large: bool = False,
+        lines: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(message, hint)
         self.too_large = too_large
+        self.lines = lines
 
 
 class OutboxError(AndonError):

@@ -1,31 +1,35 @@
 """The ledger: accounts for every sample and every line, always.
 
     received = derived + filtered{cause} + dropped{cause} + pending
-    made     = acknowledged + waiting + replaced + dead_letter{cause}
+    made     = acknowledged + waiting + replaced + dropped{cause} + dead_letter{cause}
 
 A sample is `derived` when the line that carries it is made, `pending` while its window is open or
-while it waits in a queue, `filtered` when a rule set it aside and `dropped` when it was lost. A
-line is `acknowledged` when every sink's far side has it. The counters commit with the data they
-count.
+while it waits in a queue, `filtered` when a rule set it aside and `dropped` when it was lost;
+`retimed` stands beside the balance: samples whose time could not be and was moved.
+
+A line is `acknowledged` when every sink's far side has it, `replaced` when a revision took its
+place before it was sent, `dropped` when there was no room for it, a `dead_letter` when a far side
+rejected it. The counters commit with the data they count.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
 @dataclass(slots=True)
 class SampleLedger:
-    """The samples' side. `filtered` and `dropped` are counted by cause."""
+    """The samples' side. `filtered`, `dropped` and `retimed` are counted by cause."""
 
     received: int = 0
     derived: int = 0
     filtered: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     pending: int = 0
+    retimed: Counter[str] = field(default_factory=Counter)
 
     @property
     def balanced(self) -> bool:
@@ -36,7 +40,12 @@ class SampleLedger:
     def copy(self) -> SampleLedger:
         """A copy that later counting does not touch."""
         return SampleLedger(
-            self.received, self.derived, Counter(self.filtered), Counter(self.dropped), self.pending
+            self.received,
+            self.derived,
+            Counter(self.filtered),
+            Counter(self.dropped),
+            self.pending,
+            Counter(self.retimed),
         )
 
     def document(self) -> dict[str, Any]:
@@ -47,6 +56,7 @@ class SampleLedger:
             "filtered": dict(self.filtered),
             "dropped": dict(self.dropped),
             "pending": self.pending,
+            "retimed": dict(self.retimed),
         }
 
     @classmethod
@@ -58,33 +68,67 @@ class SampleLedger:
             Counter(document.get("filtered", {})),
             Counter(document.get("dropped", {})),
             document.get("pending", 0),
+            Counter(document.get("retimed", {})),
         )
 
 
 @dataclass(slots=True)
 class LineLedger:
-    """The lines' side, over all sinks: a line counts as acknowledged when every sink has it."""
+    """The lines' side, over all sinks. `dropped` and `dead_letter` are counted by cause."""
 
     made: int = 0
     acknowledged: int = 0
     waiting: int = 0
     replaced: int = 0
     dead_letter: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
 
     @property
     def balanced(self) -> bool:
         """Whether every line made is accounted for exactly once."""
-        accounted = self.acknowledged + self.waiting + self.replaced + self.dead_letter.total()
-        return self.made == accounted
+        lost = self.dropped.total() + self.dead_letter.total()
+        accounted = self.acknowledged + self.waiting + self.replaced + lost
+        return self.made == accounted and self.waiting >= 0
+
+    def document(self) -> dict[str, Any]:
+        """The counters as plain JSON values; `from_document` reads them back."""
+        return {
+            "made": self.made,
+            "acknowledged": self.acknowledged,
+            "waiting": self.waiting,
+            "replaced": self.replaced,
+            "dead_letter": dict(self.dead_letter),
+            "dropped": dict(self.dropped),
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> LineLedger:
+        """The counters that `document` wrote; of an empty one, all are 0."""
+        return cls(
+            document.get("made", 0),
+            document.get("acknowledged", 0),
+            document.get("waiting", 0),
+            document.get("replaced", 0),
+            Counter(document.get("dead_letter", {})),
+            Counter(document.get("dropped", {})),
+        )
+
+    def copy(self) -> LineLedger:
+        """A copy that later counting does not touch."""
+        return replace(self, dead_letter=Counter(self.dead_letter), dropped=Counter(self.dropped))
 
 
 @dataclass(slots=True)
 class SinkLedger:
-    """One sink's side: lines it acknowledged, lines that wait for it, lines it rejected."""
+    """One sink's side: lines it acknowledged, lines that wait for it, lines it rejected.
+
+    `withheld` of the acknowledged ones were not sent, since its far side cannot hold them.
+    """
 
     acknowledged: int = 0
     waiting: int = 0
     dead_letter: int = 0
+    withheld: int = 0
 
 
 @dataclass(slots=True)
@@ -102,16 +146,9 @@ class Ledger:
 
     def document(self) -> dict[str, Any]:
         """Both sides as plain values."""
-        lines = self.lines
         return {
             "balanced": self.balanced,
             "samples": self.samples.document(),
-            "lines": {
-                "made": lines.made,
-                "acknowledged": lines.acknowledged,
-                "waiting": lines.waiting,
-                "replaced": lines.replaced,
-                "dead_letter": dict(lines.dead_letter),
-            },
+            "lines": self.lines.document(),
             "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
         }

@@ -1,8 +1,9 @@
 """The status socket: how the commands ask the running service.
 
 A Unix socket in the data folder, readable by the service's user and group. A client writes one
-line of JSON, `{"ask": "status"}` or `{"ask": "tail"}`; the answer is one JSON object, or one a
-line until the client hangs up. A client that does not keep up misses lines and is told how many.
+line of JSON, `{"ask": "status"}`, `{"ask": "config"}` or `{"ask": "tail"}`; the answer is one JSON
+object, or of a tail one a line until the client hangs up. A client that does not keep up misses
+lines and is told how many.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -31,11 +32,11 @@ Document = dict[str, Any]
 
 
 class StatusServer:
-    """Answers questions about the service. `status` makes the answer to "status"."""
+    """Answers questions about the service; `answers` makes the answer to each."""
 
-    def __init__(self, folder: Path, status: Callable[[], Document]) -> None:
+    def __init__(self, folder: Path, answers: Mapping[str, Callable[[], Document]]) -> None:
         self._path = folder / SOCKET_NAME
-        self._status = status
+        self._answers = answers
         self._clients: set[_Tail] = set()
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,14 +85,15 @@ class StatusServer:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(ASK_S):
             match await _read_ask(reader):
-                case "status":
-                    answer = self._status()
+                case str(what) if what in self._answers:
+                    answer = self._answers[what]()
                 case "tail" if len(self._clients) < CLIENTS_MAX:
                     answer = {}
                 case "tail":
                     answer = {"error": f"{CLIENTS_MAX} clients tail already; end one of them"}
                 case _:
-                    answer = {"error": 'ask {"ask": "status"} or {"ask": "tail"}'}
+                    known = " or ".join(_asking(what) for what in (*self._answers, "tail"))
+                    answer = {"error": f"ask {known}"}
         if answer:
             writer.write(_line(answer))
             await writer.drain()
@@ -155,13 +157,22 @@ async def _end(reader: asyncio.StreamReader) -> None:
         pass
 
 
+def _asking(what: str) -> str:
+    return json.dumps({"ask": what})
+
+
 def _line(document: Document) -> bytes:
     return json.dumps(document).encode() + b"\n"
 
 
 def ask_status(folder: Path) -> Document:
     """The running service's status. Raises OSError where none runs or it does not answer."""
-    with _asked(folder, "status") as answer:
+    return ask(folder, "status")
+
+
+def ask(folder: Path, what: str) -> Document:
+    """The running service's answer. Raises OSError as above, ValueError where it breaks off."""
+    with _asked(folder, what) as answer:
         document: Document = json.loads(answer.readline())
     return document
 
@@ -185,7 +196,7 @@ def _asked(folder: Path, what: str) -> Iterator[BinaryIO]:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ASK_S)
         connection.connect(str(folder / SOCKET_NAME))
-        connection.sendall(_line({"ask": what}))
+        connection.sendall(_asking(what).encode() + b"\n")
         if what == "tail":
             connection.settimeout(None)
         with connection.makefile("rb") as answer:

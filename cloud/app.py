@@ -21,14 +21,15 @@ from starlette.exceptions import HTTPException
 
 from cloud import VERSION, web
 from cloud.access import Credentials, login, require
-from cloud.errors import Refusal
+from cloud.errors import Refusal, StoreError
 from cloud.ingest import write
 from cloud.live import routes
 from cloud.live.snapshot import Event, Snapshot
 from cloud.live.stream import Hub
 from cloud.settings import Settings
 from cloud.store import history
-from cloud.store.store import Committed, Store
+from cloud.store.store import Store
+from cloud.store.transaction import Committed
 
 log = logging.getLogger("cloud.app")
 
@@ -58,6 +59,7 @@ def create_app(settings: Settings, store: Store, credentials: Credentials) -> Fa
     web.mount_static(app)
     app.add_exception_handler(HTTPException, _render_refusal)
     app.add_exception_handler(RequestValidationError, _render_invalid)
+    app.add_exception_handler(StoreError, _render_unavailable)
     app.add_exception_handler(Exception, _render_failure)
     return app
 
@@ -120,6 +122,11 @@ async def _render_invalid(request: Request, error: Exception) -> Response:
     name = ".".join(str(part) for part in problem["loc"][1:])
     detail = f"{name} is {str(problem.get('input'))[:60]!r}: {problem['msg']}"
     return _render(request, 400, "invalid", detail)
+
+
+async def _render_unavailable(request: Request, error: Exception) -> Response:
+    retry = {"Retry-After": str(request.app.state.settings.retry_after_s)}
+    return _render(request, 503, "unavailable", str(error), retry)
 
 
 async def _render_failure(request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@
       BindError                 3  the address cannot be bound
       DataFolderError           4  the data folder cannot be written, read or locked
     LineError                   a line of line protocol cannot be read (becomes 400)
-    StoreError                  the database refused a commit (becomes 503)
+    StoreError                  the database refused a commit or a read (becomes 503)
       QueueFullError            too many writes wait for the disk (becomes 503)
     Refusal                     an HTTP answer other than the one asked for
 
@@ -72,7 +72,7 @@ class LineError(Exception):
 
 
 class StoreError(Exception):
-    """The database refused a commit; nothing of the write was kept."""
+    """The database refused a commit, of which nothing was kept, or cannot be read now."""
 
 
 class QueueFullError(StoreError):

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     foreign_fields_max: int = Field(20_000, ge=1, description="fields of foreign measurements")
     outboxes_max: int = Field(10_000, ge=1)
     intervals_max: int = Field(10_000, ge=2, description="received intervals kept per outbox")
+    void_intervals_max: int = Field(1_000, ge=1, description="intervals of ids never to come, too")
     retry_after_s: int = Field(2, ge=1, description="told to writers when the queue is full")
     store_memory_max_mib: int = Field(512, ge=64, description="memory of the database")
 

@@ -12,7 +12,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {"mosquitto": "/usr/sbin/mosquitto", "chromium": "/usr/bin/chromium"}
+PACKAGES = {
+    "mosquitto": "/usr/sbin/mosquitto",
+    "chromium": "/usr/bin/chromium",
+    "victoria-metrics": "/usr/bin/victoria-metrics",
+}
 """Debian packages and the program by which each is known to be there."""
 
 

@@ -12,10 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 EMPTY_RUN_MAX = 60
+HISTORY_SAMPLES = 64
 
 Step = tuple[Any, ...]
-Event = tuple[str, str, int, int]
-"""What, detector, start and time of an event."""
+Noticed = tuple[str, str, int, int]
+"""What, detector, start and time of an episode's event."""
 
 
 def is_good(value: float, status: int) -> bool:
@@ -23,27 +24,33 @@ def is_good(value: float, status: int) -> bool:
 
 
 @dataclass
-class Held:
-    """A value in force from `begin` to `end` (exclusive); None: until further notice."""
+class Event:
+    """A sample, or from here on nobody vouches."""
 
-    begin: int
-    value: float
-    good: bool
-    end: int | None = None
+    time: int
+    value: float = math.nan
+    good: bool = False
+    gap: bool = False
 
 
 @dataclass
 class Windows:
-    """Windows of one signal: a step function of time, cut into windows and integrated exactly."""
+    """Windows of one signal: a step function of time, cut into windows and integrated exactly.
+
+    Rows are as they stand in the end: a late sample is in them, wherever it came.
+    """
 
     kind: str
     every_ns: int
     hold_ns: int
-    course: list[Held] = field(default_factory=list)
+    course: list[Event] = field(default_factory=list)
+    """All there is, in order of time."""
     said: dict[int, int] = field(default_factory=dict)
     """How many samples were counted, by window."""
     closed: list[int] = field(default_factory=list)
     start: int | None = None
+    known: int = 0
+    """How much of the course can still be set right, counted from its end."""
     filtered: dict[str, int] = field(default_factory=lambda: {"late": 0, "same_time": 0})
 
     def take(self, step: Step) -> None:
@@ -51,43 +58,55 @@ class Windows:
             self._sample(*step[1:])
         elif step[0] == "advance" and self.start is not None:
             self._close(step[1])
-        elif step[0] == "interrupt" and self.course and self.course[-1].good:
+        elif step[0] == "interrupt" and self.start is not None:
             self._cut(step[1])
 
     def rows(self) -> list[dict[str, Any]]:
-        return [self._row(start) for start in self.closed]
+        return [self.row(start) for start in self.closed]
 
     def open_samples(self) -> int:
-        return sum(n for start, n in self.said.items() if start not in self.closed)
+        return sum(n for start, n in self.said.items() if self.start in (None, start))
 
     def _sample(self, time_ns: int, value: float, status: int) -> None:
-        held = Held(time_ns, value, is_good(value, status))
+        self._forget()
+        event = Event(time_ns, value, is_good(value, status))
         if self.start is None:
             self.start = self._floor(time_ns)
-        elif time_ns < max(self.start, self._newest()):
+        beyond = self.course[: len(self.course) - self.known]
+        if beyond and time_ns <= beyond[-1].time:
             self.filtered["late"] += 1
             return
-        elif self.course[-1].begin == time_ns:
-            self.filtered["same_time"] += 1
-            self.course[-1] = held
-            return
-        self._close(time_ns)
-        if self.course and self.course[-1].end is None:
-            self.course[-1].end = time_ns
-        self.course.append(held)
-        self.said[self.start] = self.said.get(self.start, 0) + 1
+        for known in self.course:
+            if known.time == time_ns and not known.gap:
+                known.value, known.good = event.value, event.good
+                self.filtered["same_time"] += 1
+                return
+        if time_ns >= self._mark():
+            self._close(time_ns)
+        self._place(event)
+        window = self._floor(time_ns)
+        self.said[window] = self.said.get(window, 0) + 1
 
-    def _newest(self) -> int:
-        """Nothing from before this time is taken any more."""
-        last = self.course[-1]
-        return last.begin if last.end is None else last.end
+    def _mark(self) -> int:
+        """What happens from here on is new."""
+        assert self.start is not None
+        return max(self.start, self.course[-1].time) if self.course else self.start
 
     def _cut(self, time_ns: int) -> None:
-        last = self.course[-1]
-        if last.end is None:
-            assert self.start is not None
-            mark = max(self.start, last.begin)
-            last.end = min(max(time_ns, mark), self.start + self.every_ns)
+        assert self.start is not None
+        self._forget()
+        stop = min(max(time_ns, self._mark()), self.start + self.every_ns)
+        if not (self.course[-1].gap and self.course[-1].time == stop):
+            self._place(Event(stop, gap=True))
+
+    def _place(self, event: Event) -> None:
+        self.course.append(event)
+        self.course.sort(key=lambda other: other.time)
+        self.known += 1
+
+    def _forget(self) -> None:
+        if self.known == HISTORY_SAMPLES:
+            self.known //= 2
 
     def _close(self, time_ns: int) -> None:
         assert self.start is not None
@@ -104,18 +123,19 @@ class Windows:
     def _pieces(self, start: int) -> list[tuple[int, float]]:
         """(duration, value) of each Good piece of this window, in order."""
         pieces = []
-        for held in self.course:
+        for number, event in enumerate(self.course):
             end = start + self.every_ns
-            if held.end is not None:
-                end = min(end, held.end)
+            if number + 1 < len(self.course):
+                end = min(end, self.course[number + 1].time)
             if self.hold_ns:
-                end = min(end, held.begin + self.hold_ns)
-            duration = end - max(start, held.begin)
-            if held.good and duration > 0:
-                pieces.append((duration, held.value))
+                end = min(end, event.time + self.hold_ns)
+            duration = end - max(start, event.time)
+            if event.good and duration > 0:
+                pieces.append((duration, event.value))
         return pieces
 
-    def _row(self, start: int) -> dict[str, Any]:
+    def row(self, start: int) -> dict[str, Any]:
+        """One window as it stands."""
         pieces = self._pieces(start)
         covered = sum(duration for duration, _ in pieces)
         increase = self._increase(start)
@@ -137,11 +157,11 @@ class Windows:
         return row
 
     def _increase(self, start: int) -> float:
-        good = [held for held in self.course if held.good]
+        good = [event for event in self.course if event.good]
         return sum(
             counted(before.value, now.value)
             for before, now in pairwise(good)
-            if start <= now.begin < start + self.every_ns
+            if start <= now.time < start + self.every_ns
         )
 
 
@@ -165,7 +185,7 @@ class Level:
     open: bool = False
     first_ns: int = 0
     moves: int = 0
-    events: list[Event] = field(default_factory=list)
+    events: list[Noticed] = field(default_factory=list)
 
     def take(self, step: Step) -> None:
         if step[0] == "advance":
@@ -269,7 +289,7 @@ class Silence:
     sample_pause: float = 0.0
     change_pause: float = 0.0
     change_mean: float = 0.0
-    events: list[Event] = field(default_factory=list)
+    events: list[Noticed] = field(default_factory=list)
 
     def take(self, step: Step) -> None:
         if step[0] == "interrupt":

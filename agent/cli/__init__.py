@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 # Under other names, or the functions would hide their modules.
+from agent.cli.bench import bench as _bench
 from agent.cli.check import check as _check
 from agent.cli.demo import demo as _demo
 from agent.cli.init import init as _init
 from agent.cli.ledger import ledger as _ledger
+from agent.cli.outbox import outbox as _outbox
 from agent.cli.run import run as _run
 from agent.cli.tail import tail as _tail
 from agent.cli.terminal import print_data
@@ -38,3 +40,5 @@ def _main(
 
 for command in (_init, _check, _run, _demo, _tail, _ledger):
     app.command()(command)
+for group in (_outbox, _bench):
+    app.add_typer(group)

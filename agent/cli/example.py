@@ -41,10 +41,8 @@ def _gateway(names: Mapping[str, str]) -> str:
 [gateway]
 name = {toml(names["name"])}
 
-## What was read waits in this folder until the cloud has it. It is made durable once in an
-## interval: at most that much is lost when the power fails.
+## What was read waits in this folder until the cloud has it.
 # data = "/var/lib/andon"
-# commit_interval_ms = 1000
 
 ## Where the line is, in every record that is sent.
 [gateway.path]
@@ -52,6 +50,21 @@ enterprise = {toml(names["enterprise"])}
 site = {toml(names["site"])}
 area = {toml(names["area"])}
 line = {toml(names["line"])}
+
+## What the folder above may take. When it is full, the oldest raw samples go first, then the oldest
+## windows, anomalies and cycles last; what goes is counted.
+# [outbox]
+# bytes_max_mb = 1024
+# age_max_days = 90
+
+## What the disk may be asked to write in a day: an 8 GB eMMC lasts ten years at 1.6. How often
+## samples are made durable follows from that, unless it is said here.
+# write_gb_per_day = 1.6
+# commit_interval_ms = 1000
+
+## Keep received samples until their windows are closed, so that a crash loses nothing: where the
+## machine side can redeliver and the budget allows ("auto"), "always" or "never".
+# journal = "auto"
 
 
 {_heading("The machines, in the order a unit passes them")}

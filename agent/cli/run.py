@@ -32,13 +32,16 @@ def run(
     """Run the service.
 
     Reads the machines, derives and forwards, until SIGINT or SIGTERM; then drains and stops.
+    SIGHUP, or a change of the configuration's files, applies what has changed in them.
     """
     configure_logging(verbose)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the service can take it
     try:
-        from agent.cli.service import Service
+        from agent.cli.service import Files, Service
         from agent.config import load
 
-        service = Service(load(config))
+        files = Files(config)  # looked at before they are read, or a change between were missed
+        service = Service(load(config), files)
     except AndonError as error:
         fail(error)
     try:
@@ -71,8 +74,9 @@ async def _serve(service: Any, json: bool) -> Any:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, service.reload)
     _event(json, "started", pid=os.getpid())
-    log.info("%s runs; Ctrl-C or SIGTERM stops it", service.name)
+    log.info("%s runs; Ctrl-C or SIGTERM stops it, SIGHUP reloads", service.name)
     ledger = await service.run(stop)
     waiting = ledger.lines.waiting
     log.info("stopped, %s lines wait to be sent", f"{waiting:,}" if waiting else "no")

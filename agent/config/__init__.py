@@ -22,6 +22,7 @@ from agent.config.model import (
     GatewayConfig,
     InfluxdbConfig,
     MachineConfig,
+    OutboxConfig,
     PathConfig,
     schema,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "MqttConfig",
     "OpcuaConfig",
     "OpcuaSignalConfig",
+    "OutboxConfig",
     "PathConfig",
     "PayloadConfig",
     "Place",

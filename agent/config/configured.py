@@ -9,11 +9,14 @@ from agent.config.opcua import OpcuaConfig, OpcuaSignalConfig
 from agent.signals import HOLD_FOREVER, SECOND_NS, Path, Signal
 
 
-def signals(config: Config) -> list[Signal]:
-    """The signals of all OPC UA servers, in the order of the configuration."""
+def signals(config: Config, source: str | None = None) -> list[Signal]:
+    """The signals of all OPC UA servers, or of one, in the order of the configuration."""
     path = config.path
     return [
-        _opcua_signal(path, opcua, signal) for opcua in config.opcua for signal in opcua.signals
+        _opcua_signal(path, opcua, signal)
+        for opcua in config.opcua
+        if source in (None, opcua.name)
+        for signal in opcua.signals
     ]
 
 

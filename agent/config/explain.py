@@ -91,7 +91,15 @@ def _nearest(path: KeyPath) -> str:
     known = list(options(table)) if table else []
     if near := _near(path[-1], known):
         return f"did you mean {near}?"
+    if len(elsewhere := _tables_with(path[-1])) == 1:
+        return f"it is an option of the table {elsewhere[0]}"
     return f"known here: {', '.join(known)}"
+
+
+def _tables_with(key: object) -> list[str]:
+    """The tables of the configuration that have an option of this name."""
+    tables = {name: inner_table(field) for name, field in options(Config).items()}
+    return [name for name, table in tables.items() if table and key in options(table)]
 
 
 def _near(word: object, words: list[str]) -> str:

@@ -168,7 +168,7 @@ def _absolute(value: Any) -> Any:
         raise broken("it must be the path of a folder, in quotes")
     if not Path(value).is_absolute() or "\0" in str(value):
         raise broken("it must be a full path, from / on")
-    return Path(value)
+    return value
 
 
 def _secret(value: SecretStr) -> SecretStr:
@@ -189,5 +189,5 @@ Name = Annotated[str, _BOUNDED, AfterValidator(check_name)]
 SignalName = Annotated[str, _BOUNDED, AfterValidator(check_signal_name)]
 OpcuaEndpoint = Annotated[str, AfterValidator(check_opcua_endpoint)]
 NodeId = Annotated[str, AfterValidator(_node_id)]
-Folder = Annotated[Path, BeforeValidator(_absolute)]
+Folder = Annotated[Path, Field(strict=False), BeforeValidator(_absolute)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]

@@ -6,7 +6,7 @@ what spans tables (names given twice, no source at all) in `agent.config.rules`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -42,12 +42,28 @@ class GatewayConfig(Table):
     """Where its line is."""
     data: Folder = Field("/var/lib/andon", validate_default=True)
     """The folder of the outbox."""
-    commit_interval_ms: int = Field(1000, ge=10, le=60_000)
-    """How often samples are made durable: at most this much is lost when the power fails."""
     signals_max: int = Field(20_000, ge=1, le=1_000_000)
     """How many distinct signals configuration and topics may create."""
     batches_max: int = Field(1000, ge=1, le=100_000)
     """How many batches may wait for the pipeline before sources are made to wait."""
+
+
+class OutboxConfig(Table):
+    """What is kept until every far side has it, and what that may cost the disk."""
+
+    bytes_max_mb: int = Field(1024, ge=16, le=1_000_000)
+    """How large the outbox may grow. When it is full, the oldest raw samples go first, then the
+    oldest windows; anomalies and cycles last. Every line that goes is counted."""
+    age_max_days: float = Field(90, gt=0, le=3650)
+    """Lines that wait longer than this go, counted."""
+    commit_interval_ms: int | None = Field(None, ge=10, le=60_000, examples=[1000])
+    """How often samples are made durable; without it as often as the write budget allows, at most
+    ten times a second and at least every ten seconds."""
+    write_gb_per_day: float = Field(1.6, gt=0, le=10_000)
+    """What the disk may be asked to write: an 8 GB eMMC lasts ten years at 1.6."""
+    journal: Literal["auto", "always", "never"] = "auto"
+    """Keep received samples until their windows are closed, so that a crash loses nothing that was
+    committed; `auto` does it where the machine side can redeliver and where the budget allows."""
 
 
 class MachineConfig(Table):
@@ -63,6 +79,11 @@ class MachineConfig(Table):
     """What stays the same when it is renamed or moved."""
     ideal_cycle_s: float | None = Field(None, gt=0, le=86_400)
     """The time one unit takes when nothing is wrong."""
+
+
+Flavour = Literal[
+    "auto", "andon", "influxdb2", "influxdb-cloud", "influxdb3", "victoriametrics", "questdb"
+]
 
 
 class InfluxdbConfig(Table):
@@ -84,6 +105,10 @@ class InfluxdbConfig(Table):
     """How long one write may take."""
     lines_max: int = Field(5000, ge=1, le=100_000)
     """How many lines one write carries at most."""
+    backlog_lines_per_s: int = Field(20_000, ge=1, le=10_000_000)
+    """How fast what has waited is sent beside the live lines."""
+    flavour: Flavour = "auto"
+    """Which server it is, since they differ in what they hold; `auto` asks it."""
 
     @field_validator("url")
     @classmethod
@@ -127,6 +152,8 @@ class Config(Table):
     """Far sides that take what was read."""
     detect: DetectConfig = DetectConfig()
     """Detection of what is wrong."""
+    outbox: OutboxConfig = OutboxConfig()
+    """What is kept until every far side has it."""
 
     @property
     def path(self) -> Path:

@@ -1,18 +1,14 @@
 """Time windows: what each signal was, weighted by how long it was so.
 
-    good = T / every        T = time in the window covered by a Good value
-    mean = sum(v dt) / T    std = sqrt(sum((v - mean)^2 dt) / T)
-    min, max, first, last over the instants covered by a Good value
-    increase = sum of the counter's steps; a step down is a reset (+v), or a roll-over where the
-               counter stood in the last tenth below 2^16 or 2^32 and now is in the first tenth
+The formulas stand in `sums.py`. A value holds from its time to the next sample's as long as the
+source vouches; what is not covered is a gap. Unchanged is not missing: a held value covers its
+window without samples. Bad, Uncertain, NaN and infinite samples cover nothing; they count in `n`.
 
-A value holds from its time to the next sample's, at most `hold_ns` (0: as long as the source
-vouches); what is not covered is a gap. Unchanged is not missing: a held value covers its window
-without samples. The sums run by West (1979), "Updating mean and variance estimates", weights
-being durations. Bad, Uncertain, NaN and infinite samples cover nothing; they count in `n`.
+A sample that comes late goes to its place in the history (`history.py`), and the open window is
+made anew; windows that were closed are revised. Only what is older than the history is `late`.
 
 Sums change only at a sample's time or a window's end, never where a batch happens to end, so any
-splitting gives the same bits. Cost: 16 to 20 ns a sample; memory: 144 B a signal.
+splitting gives the same bits. Cost: 30 to 40 ns a sample; memory: 152 B a signal, and the history.
 """
 
 from __future__ import annotations
@@ -24,11 +20,32 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.kernels.blocks import drain
+from agent.kernels.history import (
+    GAP,
+    HISTORY_SAMPLES,
+    SAID_AGAIN,
+    TOO_LATE,
+    History,
+    keep,
+    make_room,
+    place,
+    push,
+    say_again,
+)
+from agent.kernels.sums import (
+    ANALOG,
+    COUNTER,
+    DISCRETE,
+    STATE,
+    TEXT,
+    accept,
+    begin,
+    clear,
+    hold,
+    write,
+)
 
-ANALOG: Final = 0
-COUNTER: Final = 1
-DISCRETE: Final = 2
-TEXT: Final = 3
+__all__ = ["ANALOG", "COUNTER", "DISCRETE", "STATE", "TEXT"]
 
 LATE: Final = 0
 SAME_TIME: Final = 1
@@ -40,94 +57,7 @@ EMPTY_RUN_MAX: Final = 60
 
 OUT_ROWS: Final = 4 * EMPTY_RUN_MAX
 
-STATE: Final = np.dtype(
-    [
-        ("every_ns", np.int64),
-        ("hold_ns", np.int64),
-        ("start_ns", np.int64),  # of the open window; meaningless until `begun`
-        ("mark_ns", np.int64),  # the sums are complete up to here
-        ("sample_ns", np.int64),  # time of the newest sample
-        ("n", np.int64),
-        ("value", np.float64),  # in force since mark_ns
-        ("covered_ns", np.float64),
-        ("mean", np.float64),
-        ("m2", np.float64),
-        ("min", np.float64),
-        ("max", np.float64),
-        ("first", np.float64),
-        ("last", np.float64),
-        ("increase", np.float64),
-        ("counted", np.float64),  # the counter's newest Good value, NaN before the first
-        ("counted_before", np.float64),  # and the one before, should a sample be said again
-        ("kind", np.int8),
-        ("begun", np.bool_),
-        ("good", np.bool_),  # whether `value` is Good
-    ],
-    align=True,
-)
-
 Array = npt.NDArray[Any]
-
-
-@numba.njit(cache=True, nogil=True)
-def _clear(s: Any) -> None:
-    s.n = 0
-    s.covered_ns = 0.0
-    s.mean = 0.0
-    s.m2 = 0.0
-    s.min = np.inf
-    s.max = -np.inf
-    s.first = np.nan
-    s.last = np.nan
-    s.increase = 0.0
-
-
-@numba.njit(cache=True, nogil=True)
-def _hold(s: Any, until_ns: int) -> None:
-    """Let the value in force stand until `until_ns`, inside the open window."""
-    if s.good:
-        stop = until_ns
-        if s.hold_ns > 0 and s.sample_ns + s.hold_ns < stop:
-            stop = s.sample_ns + s.hold_ns
-        if stop > s.mark_ns:
-            weight = float(stop - s.mark_ns)
-            value = s.value
-            s.covered_ns += weight
-            delta = value - s.mean
-            s.mean += delta * (weight / s.covered_ns)
-            s.m2 += weight * delta * (value - s.mean)
-            s.min = min(s.min, value)
-            s.max = max(s.max, value)
-            if np.isnan(s.first):
-                s.first = value
-            s.last = value
-    if until_ns > s.mark_ns:
-        s.mark_ns = until_ns
-
-
-@numba.njit(cache=True, nogil=True)
-def _write(s: Any, number: int, row: Any) -> None:
-    row.signal = number
-    row.rev = 0
-    row.start_ns = s.start_ns
-    row.every_ns = s.every_ns
-    row.n = s.n
-    row.good = s.covered_ns / s.every_ns
-    row.mean = np.nan
-    row.std = np.nan
-    row.min = np.nan
-    row.max = np.nan
-    row.first = s.first
-    row.last = s.last
-    row.increase = np.nan
-    if s.covered_ns > 0.0:
-        row.min = s.min
-        row.max = s.max
-        if s.kind == ANALOG:
-            row.mean = s.mean
-            row.std = np.sqrt(s.m2 / s.covered_ns)
-    if s.kind == COUNTER and (s.covered_ns > 0.0 or s.increase > 0.0):
-        row.increase = s.increase
 
 
 @numba.njit(cache=True, nogil=True)
@@ -135,95 +65,76 @@ def _close_until(s: Any, number: int, time_ns: int, out: Array, count: int) -> i
     """Close the windows of one signal that end by `time_ns`; the new count of rows in `out`."""
     every = s.every_ns
     if time_ns - s.start_ns >= (EMPTY_RUN_MAX + 1) * every:
-        _hold(s, s.start_ns + every)
-        _write(s, number, out[count])
+        hold(s, s.start_ns + every)
+        write(s, number, 0, out[count])
         count += 1
-        _clear(s)
-        s.start_ns = (time_ns // every - EMPTY_RUN_MAX + 1) * every
-        s.mark_ns = s.start_ns
+        clear(s, (time_ns // every - EMPTY_RUN_MAX + 1) * every)
     while s.start_ns + every <= time_ns:
-        _hold(s, s.start_ns + every)
-        _write(s, number, out[count])
+        hold(s, s.start_ns + every)
+        write(s, number, 0, out[count])
         count += 1
-        _clear(s)
-        s.start_ns += every
-        s.mark_ns = s.start_ns
+        clear(s, s.start_ns + every)
     return count
 
 
 @numba.njit(cache=True, nogil=True)
-def _step(before: float, now: float) -> float:
-    """What a counter that went from `before` to `now` has counted."""
-    if np.isnan(before):
-        return 0.0
-    if now >= before:
-        return now - before
-    for modulus in (65536.0, 4294967296.0):
-        if 0.9 * modulus <= before < modulus and now <= 0.1 * modulus:
-            return now - before + modulus
-    return now
-
-
-@numba.njit(cache=True, nogil=True)
-def _accept(s: Any, time_ns: int, value: float, good: bool, again: bool) -> None:
-    """Put a sample in force; one said `again` replaces the one of the same time before it."""
-    if s.kind == COUNTER:
-        if again:
-            s.increase -= _step(s.counted_before, s.counted)
-            s.counted = s.counted_before
-        s.counted_before = s.counted
-        if good:
-            s.increase += _step(s.counted, value)
-            s.counted = value
-    s.value = value
-    s.good = good
-    s.sample_ns = time_ns
+def _late(
+    state: Array, h: History, number: int, time_ns: int, value: float, filtered: Array
+) -> None:
+    """Take a sample that is not newer than all that is known."""
+    if say_again(h, number, time_ns, value):
+        accept(state[number], time_ns, value, True)
+        filtered[SAME_TIME] += 1
+        return
+    placed = place(state, h, number, time_ns, value)
+    if placed == TOO_LATE:
+        filtered[LATE] += 1
+    elif placed == SAID_AGAIN:
+        filtered[SAME_TIME] += 1
 
 
 @numba.njit(cache=True, nogil=True)
 def _update(
-    state: Array, signal: Array, time_ns: Array, value: Array, status: Array,
-    begin: int, out: Array, filtered: Array,
+    state: Array, h: History, signal: Array, time_ns: Array, value: Array, status: Array,
+    first: int, out: Array, filtered: Array,
 ) -> tuple[int, int]:  # fmt: skip
     count = 0
-    for i in range(begin, signal.size):
+    book, entries = h.book, h.entries
+    for i in range(first, signal.size):
         if count > out.size - EMPTY_RUN_MAX - 2:
             return count, i
         number = signal[i]
         s = state[number]
         if s.kind == TEXT:
             continue
+        if book[number].count == HISTORY_SAMPLES:
+            count, done = make_room(h, number, out, count)
+            if not done or count > out.size - EMPTY_RUN_MAX - 2:
+                return count, i
         t = time_ns[i]
-        again = False
+        x = value[i] if (status[i] >> 30) == 0 and np.isfinite(value[i]) else np.nan
         if not s.begun:
-            _clear(s)
-            s.begun = True
-            s.start_ns = t // s.every_ns * s.every_ns
-            s.mark_ns = t
-            s.sample_ns = t
-            s.counted = np.nan
-            s.counted_before = np.nan
-        elif t < s.start_ns or t < s.mark_ns or (t < s.sample_ns and s.n > 0):
-            filtered[LATE] += 1
+            begin(s, t)
+        elif t < s.mark_ns or (t == s.mark_ns and t == s.sample_ns):
+            _late(state, h, number, t, x, filtered)
             continue
-        elif t == s.sample_ns and s.n > 0:
-            filtered[SAME_TIME] += 1
-            again = True
         else:
             count = _close_until(s, number, t, out, count)
-            _hold(s, t)
-        if not again:
-            s.n += 1
-        _accept(s, t, value[i], (status[i] >> 30) == 0 and np.isfinite(value[i]), again)
+        hold(s, t)
+        s.n += 1
+        accept(s, t, x, False)
+        log = book[number]
+        if push(log, entries[number, log.count], t, x):
+            keep(state, h, number, out)
     return count, signal.size
 
 
 @numba.njit(cache=True, nogil=True)
 def _advance(
-    state: Array, members: Array, alive_until_ns: int, begin: int, out: Array
+    state: Array, members: Array, alive_until_ns: int, first: int, out: Array
 ) -> tuple[int, int]:
     count = 0
-    for i in range(begin, members.size):
+    for i in range(first, members.size):
         if count > out.size - EMPTY_RUN_MAX - 2:
             return count, i
         s = state[members[i]]
@@ -233,14 +144,29 @@ def _advance(
 
 
 @numba.njit(cache=True, nogil=True)
-def _interrupt(state: Array, members: Array, time_ns: int) -> None:
-    for i in range(members.size):
-        s = state[members[i]]
-        if not s.begun or not s.good:
+def _interrupt(
+    state: Array, h: History, members: Array, time_ns: int, first: int, out: Array
+) -> tuple[int, int]:
+    count = 0
+    for i in range(first, members.size):
+        number = members[i]
+        s, book = state[number], h.book[number]
+        if not s.begun:
             continue
+        if book.count == HISTORY_SAMPLES:
+            count, done = make_room(h, number, out, count)
+            if not done:
+                return count, i
         stop = min(max(time_ns, s.mark_ns), s.start_ns + s.every_ns)
-        _hold(s, stop)
+        if book.count > 0:
+            newest = h.entries[number, book.count - 1]
+            if newest.value == GAP and newest.time_ns == stop:
+                continue
+        hold(s, stop)
         s.good = False
+        if push(book, h.entries[number, book.count], stop, GAP):
+            keep(state, h, number, out)
+    return count, members.size
 
 
 def new_state(size: int) -> Array:
@@ -249,20 +175,23 @@ def new_state(size: int) -> Array:
 
 
 def update(
-    state: Array, signal: Array, time_ns: Array, value: Array, status: Array,
+    state: Array, history: History, signal: Array, time_ns: Array, value: Array, status: Array,
     out: Array, filtered: Array,
 ) -> list[Array]:  # fmt: skip
     """Take samples of any signals, in order of arrival; signals of kind text are passed over.
 
-    state : (m,) STATE, changed
+    state : (m,) STATE, changed; history : of the same m signals, changed
     signal, time_ns, value, status : (n,) int32, int64, float64, uint32
     out : (OUT_ROWS,) of dtype `agent.lines.WINDOW`, scratch
     filtered : (2,) int64, raised by the samples set aside, by cause (`FILTERED`)
 
-    Returns the windows that these samples closed, in blocks.
+    Returns the windows that these samples closed, in blocks; with `rev` not 0 such as were made
+    anew, since the history is about to forget their samples.
     """
     return drain(
-        lambda begin: _update(state, signal, time_ns, value, status, begin, out, filtered),
+        lambda first: _update(
+            state, history, signal, time_ns, value, status, first, out, filtered
+        ),
         signal.size, out,
     )  # fmt: skip
 
@@ -273,14 +202,19 @@ def advance(state: Array, members: Array, alive_until_ns: int, out: Array) -> li
     members : (k,) int32, signals of the source that vouches
     """
     return drain(
-        lambda begin: _advance(state, members, alive_until_ns, begin, out),
+        lambda first: _advance(state, members, alive_until_ns, first, out),
         members.size, out,
     )  # fmt: skip
 
 
-def interrupt(state: Array, members: Array, time_ns: int) -> None:
+def interrupt(
+    state: Array, history: History, members: Array, time_ns: int, out: Array
+) -> list[Array]:
     """Nobody vouches for these signals from `time_ns` on: a gap until the next sample."""
-    _interrupt(state, members, time_ns)
+    return drain(
+        lambda first: _interrupt(state, history, members, time_ns, first, out),
+        members.size, out,
+    )  # fmt: skip
 
 
 def open_samples(state: Array) -> int:

@@ -85,13 +85,15 @@ class Packet:
     first : id of the first line; line i has the id first + i
     body : the lines, each ended by a newline
     offsets : (n + 1,) int64, where each line starts in `body`; the last is its length
-    made_ns : when the oldest of them was committed, UTC
+    made_ns : when the oldest of them was made, UTC
+    void : closed intervals of ids that are never to be sent, told along with these lines
     """
 
     first: int
     body: bytes
     offsets: npt.NDArray[np.int64]
     made_ns: int = 0
+    void: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -105,4 +107,4 @@ class Packet:
         """Lines [start, stop) of this packet."""
         low, high = int(self.offsets[start]), int(self.offsets[stop])
         offsets = self.offsets[start : stop + 1] - low
-        return Packet(self.first + start, self.body[low:high], offsets, self.made_ns)
+        return Packet(self.first + start, self.body[low:high], offsets, self.made_ns, self.void)

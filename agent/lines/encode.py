@@ -190,11 +190,19 @@ def gateway_line(
     ledger: Ledger,
     *,
     outbox_bytes: int,
+    outbox_bytes_max: int,
+    hours_left: float | None,
+    oldest_s: float,
     lag_ms: float,
+    clock_steps: int,
     version: str,
     signals: int,
 ) -> bytes:
-    """The gateway's own line: its ledger and how it is. It stands for its area, not for a line."""
+    """The gateway's own line: its ledger and how it is. It stands for its area, not for a line.
+
+    hours_left : how long the outbox has room at the present rate; None when nothing comes
+    oldest_s : the age of the oldest line that waits, 0 when none does
+    """
     samples, lines = ledger.samples, ledger.lines
     fields: dict[str, Value] = {
         "received": samples.received,
@@ -207,9 +215,16 @@ def gateway_line(
         "waiting": lines.waiting,
         "replaced": lines.replaced,
         "dead_letter": lines.dead_letter.total(),
+        "lines_dropped": lines.dropped.total(),
+        "retimed": samples.retimed.total(),
+        "withheld": sum(sink.withheld for sink in ledger.sinks.values()),
         "balanced": ledger.balanced,
         "outbox_bytes": outbox_bytes,
+        "outbox_bytes_max": outbox_bytes_max,
+        "hours_left": _as_float(hours_left),
+        "oldest_s": float(oldest_s),
         "lag_ms": float(lag_ms),
+        "clock_steps": clock_steps,
         "version": version,
         "signals": signals,
     }

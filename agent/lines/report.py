@@ -11,6 +11,7 @@ from agent.detect.anomaly import Anomaly
 from agent.detect.explain import sentence
 from agent.ledger import Ledger
 from agent.lines import encode
+from agent.outbox import Usage
 from agent.signals import Signal, SignalTable
 
 
@@ -72,12 +73,19 @@ class Reporter:
         """These anomalies as they stand."""
         return [anomaly_line(anomaly, self._table[anomaly.signal]) for anomaly in anomalies]
 
-    def gateway(self, ledger: Ledger, time_ns: int, outbox_bytes: int, lag_ms: float) -> bytes:
-        """The gateway's own line."""
+    def gateway(
+        self, ledger: Ledger, time_ns: int, usage: Usage, lag_ms: float, clock_steps: int = 0
+    ) -> bytes:
+        """The gateway's own line; `clock_steps`: how often its clock has jumped since the start."""
+        oldest_ns = time_ns if usage.oldest_ns is None else usage.oldest_ns
         return encode.gateway_line(
             self._config.path, self._config.gateway.name, time_ns, ledger,
-            outbox_bytes=outbox_bytes,
+            outbox_bytes=usage.bytes,
+            outbox_bytes_max=usage.bytes_max,
+            hours_left=usage.hours_left,
+            oldest_s=max(0, time_ns - oldest_ns) / 1e9,
             lag_ms=lag_ms,
+            clock_steps=clock_steps,
             version=self._version,
             signals=len(self._table),
         )  # fmt: skip

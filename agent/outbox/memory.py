@@ -1,7 +1,8 @@
-"""The outbox in memory: the twin of `sqlite.py` for tests, slow and obvious.
+"""The outbox in memory: the twin of `sqlite` for tests, slow and obvious.
 
-It keeps every line and what each sink said of it, and counts the ledger from that. A `Store` stands
-for the file: opening another outbox over it is a restart. It has no limits.
+It keeps every line by itself and counts as it goes. A `Store` stands for the file: opening another
+outbox over it is a restart, after `close` a clean one, without it a crash. It has no limit of
+bytes; lines that wait too long and lines that no commit takes are dropped as on disk.
 """
 
 from __future__ import annotations
@@ -9,153 +10,382 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from typing import Any
 
 import numpy as np
 
 from agent.ledger import Ledger, LineLedger, SampleLedger, SinkLedger
-from agent.lines import Packet
+from agent.lines import Lines, Packet
 from agent.lines.encode import Encoder
-from agent.outbox import Commit, DeadLetter, Usage
+from agent.outbox import (
+    AGE_MAX_NS,
+    BYTES_MAX,
+    LIVE_NS,
+    STAGED_LINES_MAX,
+    VOIDS_MAX,
+    Commit,
+    DeadLetter,
+    Usage,
+)
+from agent.outbox.intervals import Interval, Intervals
+from agent.outbox.pieces import Piece, split
 from agent.signals import Signal
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """piece : id of its piece's first line; key : of a window its signal, width and start."""
+
+    piece: Piece
+    body: bytes
+    key: tuple[int, int, int] | None
+    revises: bool
+
+
+@dataclass(slots=True)
+class _Sink:
+    """done : held lines it does not need; void : ids it is still to be told of."""
+
+    done: set[int] = field(default_factory=set)
+    void: Intervals = field(default_factory=Intervals)
+    acknowledged: int = 0
+    rejected: int = 0
+    withheld: int = 0
+
+
+@dataclass(slots=True)
+class _State:
+    """What a commit makes durable. `lines` are not settled; `rejected` are those of any sink."""
+
+    next_id: int = 1
+    reserved: int = 0
+    ledger: LineLedger = field(default_factory=LineLedger)
+    lines: dict[int, _Line] = field(default_factory=dict)
+    rejected: set[int] = field(default_factory=set)
+    sinks: dict[str, _Sink] = field(default_factory=dict)
+    signals: dict[int, Signal] = field(default_factory=dict)
+    dead_letters: list[tuple[str, DeadLetter]] = field(default_factory=list)
+    samples: SampleLedger = field(default_factory=SampleLedger)
+    journal: list[bytes] = field(default_factory=list)
+    checkpoint: bytes = b""
+
+    def copy(self) -> _State:
+        sinks = {
+            name: replace(sink, done=set(sink.done), void=sink.void.copy())
+            for name, sink in self.sinks.items()
+        }
+        return replace(
+            self,
+            ledger=self.ledger.copy(),
+            lines=dict(self.lines),
+            rejected=set(self.rejected),
+            sinks=sinks,
+            signals=dict(self.signals),
+            dead_letters=list(self.dead_letters),
+            samples=self.samples.copy(),
+            journal=list(self.journal),
+        )
 
 
 @dataclass(slots=True)
 class Store:
-    """What survives a restart.
-
-    lines : (made_ns, line) of every line made; the first has number 1
-    positions, acknowledged, rejected : of each sink
-    causes : of each line that a sink rejected, the first sink's cause
-    """
+    """What survives a restart: the state of the last commit, and whether it was closed."""
 
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
-    lines: list[tuple[int, bytes]] = field(default_factory=list)
-    signals: dict[int, Signal] = field(default_factory=dict)
-    checkpoint: bytes = b""
-    samples: SampleLedger = field(default_factory=SampleLedger)
-    floor: int = 0
-    positions: dict[str, int] = field(default_factory=dict)
-    acknowledged: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    causes: dict[int, str] = field(default_factory=dict)
-    dead_letters: list[tuple[str, DeadLetter]] = field(default_factory=list)
+    committed: _State = field(default_factory=_State)
+    clean: bool = True
 
 
 class MemoryOutbox:
     """An outbox for these sinks; see `agent.outbox.Outbox`."""
+
+    checkpoint_wanted = False
 
     def __init__(
         self,
         sinks: Sequence[str],
         store: Store | None = None,
         *,
+        age_max_ns: int = AGE_MAX_NS,
+        staged_lines_max: int = STAGED_LINES_MAX,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._store = store or Store()
+        self._age_max_ns = age_max_ns
+        self._staged_lines_max = staged_lines_max
         self._now_ns = now_ns
         self._lock = threading.RLock()
-        self._encoder = Encoder(self._store.signals)
+        self._state = self._store.committed.copy()
+        self._encoder = Encoder(self._state.signals)
+        self._in_flight: dict[str, Interval] = {}
+        self._written = 0
+        if not self._store.clean:
+            self._skip_ids()
+        self._opened_at = self._state.next_id
         self.use_sinks(sinks)
+        self._keep()
 
     @property
     def uuid(self) -> str:
         """The name this outbox keeps for life."""
         return self._store.uuid
 
-    def signals(self) -> dict[int, Signal]:
-        """All signals ever committed, by id."""
+    @property
+    def dirty(self) -> bool:
+        """Whether there is something that only the next commit makes durable."""
         with self._lock:
-            return dict(self._store.signals)
+            return self._state != self._store.committed
+
+    @property
+    def staged_lines(self) -> int:
+        """Lines of pieces that no commit has made durable and that are not settled."""
+        with self._lock:
+            return sum(len(piece) for piece in self._staged_pieces())
+
+    @property
+    def written_bytes(self) -> int:
+        """The bytes of the lines that were committed."""
+        return self._written
+
+    def signals(self) -> dict[int, Signal]:
+        """All signals ever staged, by id."""
+        with self._lock:
+            return dict(self._state.signals)
 
     def checkpoint(self) -> bytes:
-        """The stored kernel state, b"" when there is none."""
-        return self._store.checkpoint
+        """The stored state to restart from."""
+        return self._state.checkpoint
+
+    def journal(self) -> list[bytes]:
+        """What was committed to the journal since the checkpoint."""
+        with self._lock:
+            return list(self._state.journal)
+
+    def stage(
+        self, lines: Lines, signals: Mapping[int, Signal] | None = None, *, early: bool
+    ) -> None:
+        """Number these lines; shed the least valuable when there are too many."""
+        with self._lock:
+            state = self._state
+            self._encoder.learn(signals or {})
+            state.signals |= signals or {}
+            for piece in split(lines, state.next_id, self._now_ns(), early=early):
+                body, offsets = self._encoder.encode(piece.lines)
+                for i in range(len(piece)):
+                    key, revises = None, False
+                    if len(piece.lines.windows):
+                        row = piece.lines.windows[i]
+                        key = int(row["signal"]), int(row["every_ns"]), int(row["start_ns"])
+                        revises = bool(row["rev"] > 0)
+                    line = _Line(piece, body[offsets[i] : offsets[i + 1]], key, revises)
+                    state.lines[piece.first + i] = line
+            state.next_id += len(lines)
+            state.ledger.made += len(lines)
+            for piece in sorted(self._staged_pieces(), key=lambda p: (p.line_class, p.first)):
+                if self.staged_lines > self._staged_lines_max and not self._flying(piece):
+                    self._drop(range(piece.first, piece.last + 1), "overload")
 
     def commit(self, commit: Commit) -> None:
         """Take all of it."""
         with self._lock:
-            store = self._store
-            self._encoder.learn(commit.signals)
-            body, offsets = self._encoder.encode(commit.lines)
-            made_ns = self._now_ns()
-            for start, stop in pairwise(offsets):
-                store.lines.append((made_ns, body[start:stop]))
-            store.signals |= commit.signals
-            store.samples = commit.samples.copy()
+            state = self._state
+            self._replace_predecessors()
+            state.samples = commit.samples.copy()
+            state.journal += [commit.journal] if commit.journal else []
             if commit.checkpoint is not None:
-                store.checkpoint = commit.checkpoint
+                state.checkpoint, state.journal = commit.checkpoint, []
+            bodies = [line.body for i, line in state.lines.items() if i > self._committed]
+            self._written += sum(map(len, bodies))
+            self._keep()
 
-    def packet(self, sink: str, lines_max: int) -> Packet | None:
-        """The next lines for this sink, at most `lines_max`; None when it has them all."""
+    def packet(self, sink: str, lines_max: int, *, live: bool) -> Packet | None:
+        """The next lines for this sink."""
         with self._lock:
-            position = self._store.positions[sink]
-            rows = self._store.lines[position : position + lines_max]
-        if not rows:
-            return None
-        offsets = np.cumsum([0] + [len(line) for _, line in rows], dtype=np.int64)
-        return Packet(position + 1, b"".join(line for _, line in rows), offsets, rows[0][0])
+            state, done = self._state, self._state.sinks[sink].done
+            self._in_flight.pop(sink, None)
+            fits = self._live if live else self._committed_line
+            first = next((i for i in state.lines if i not in done and fits(i)), None)
+            if first is None:
+                return None
+            run = range(first, first + lines_max)
+            ids = list(takewhile(lambda i: i in state.lines and i not in done and fits(i), run))
+            self._in_flight[sink] = ids[0], ids[-1]
+            bodies = [state.lines[i].body for i in ids]
+            offsets = np.cumsum([0] + [len(body) for body in bodies], dtype=np.int64)
+            made_ns, void = state.lines[first].piece.made_ns, state.sinks[sink].void
+            return Packet(first, b"".join(bodies), offsets, made_ns, void.head(VOIDS_MAX))
 
-    def acknowledge(self, sink: str, last: int, dead: Sequence[DeadLetter] = ()) -> None:
-        """The sink is done with all lines up to `last`; those in `dead` it rejected."""
+    def acknowledge(
+        self,
+        sink: str,
+        first: int,
+        last: int,
+        dead: Sequence[DeadLetter] = (),
+        void: Sequence[Interval] = (),
+        withheld: int = 0,
+    ) -> None:
+        """The sink is done with lines first..last; those in `dead` it rejected."""
         with self._lock:
-            store = self._store
-            if sink not in store.positions or last > len(store.lines):
-                raise ValueError(f"{sink!r} acknowledges line {last}; {len(store.lines)} were made")
-            position = store.positions[sink]
-            dead = [letter for letter in dead if position < letter.line_id <= last]
-            for letter in dead:
-                store.causes.setdefault(letter.line_id, letter.cause)
-                store.dead_letters.append((sink, letter))
-            store.rejected[sink] += len(dead)
-            store.acknowledged[sink] += max(last - position, 0) - len(dead)
-            store.positions[sink] = max(position, last)
-            self._raise_floor()
+            state = self._state
+            if sink not in state.sinks or not 0 < first <= last < state.next_id:
+                raise ValueError(
+                    f"{sink!r} acknowledges lines {first}-{last}; {state.next_id - 1} were made"
+                )
+            mine = state.sinks[sink]
+            new = {i for i in range(first, last + 1) if i in state.lines and i not in mine.done}
+            letters = {letter.line_id: letter for letter in dead if letter.line_id in new}
+            for number, letter in letters.items():
+                if number not in state.rejected:
+                    state.rejected.add(number)
+                    state.ledger.dead_letter[letter.cause] += 1
+                state.dead_letters.append((sink, letter))
+            mine.acknowledged += len(new) - len(letters)
+            mine.rejected += len(letters)
+            mine.withheld += min(withheld, len(new) - len(letters))
+            mine.done |= new
+            for told in ((first, last), *void):
+                mine.void.remove(*told)
+            for number in letters:
+                mine.void.add(number, number)
+            self._settle()
 
     def dead_letters(self, sink: str | None = None) -> list[tuple[str, DeadLetter]]:
         """Rejected lines with the sink that rejected them, oldest first."""
         with self._lock:
-            return [row for row in self._store.dead_letters if sink in (None, row[0])]
+            return [row for row in self._state.dead_letters if sink in (None, row[0])]
 
     def ledger(self) -> Ledger:
-        """Both sides of the ledger, counted line by line."""
+        """The lines' side as it is now, the samples' side as the last commit left it."""
         with self._lock:
-            store = self._store
-            made = len(store.lines)
-            lines = LineLedger(made, dead_letter=Counter(store.causes.values()))
-            for number in range(1, made + 1):
-                if number not in store.causes:
-                    lines.acknowledged += number <= store.floor
-                    lines.waiting += number > store.floor
+            state = self._state
+            lines = state.ledger.copy()
+            lines.waiting = len(state.lines) - len(state.rejected)
             sinks = {
-                name: SinkLedger(store.acknowledged[name], made - position, store.rejected[name])
-                for name, position in sorted(store.positions.items())
+                name: SinkLedger(
+                    sink.acknowledged,
+                    len(state.lines) - len(sink.done),
+                    sink.rejected,
+                    sink.withheld,
+                )
+                for name, sink in sorted(state.sinks.items())
             }
-            return Ledger(store.samples.copy(), lines, sinks)
+            return Ledger(state.samples.copy(), lines, sinks)
 
     def usage(self) -> Usage:
-        """How much it holds."""
+        """How much it holds; it knows no rates."""
         with self._lock:
-            kept = self._store.lines[self._store.floor :]
-            oldest_ns = kept[0][0] if kept else None
-            size = sum(len(line) for _, line in kept)
-            return Usage(size, self.ledger().lines.waiting, oldest_ns)
+            held = list(self._state.lines.values())
+            oldest_ns = held[0].piece.made_ns if held else None
+            size = sum(len(line.body) for line in held)
+            return Usage(size, BYTES_MAX, self.ledger().lines.waiting, oldest_ns)
 
     def use_sinks(self, sinks: Sequence[str]) -> None:
         """From now on these are the sinks, and no others."""
         with self._lock:
-            store = self._store
-            store.positions = {name: store.positions.get(name, store.floor) for name in sinks}
-            for counter in (store.acknowledged, store.rejected):
-                for name in set(counter) - set(sinks):
-                    del counter[name]
-            self._raise_floor()
+            state = self._state
+            for name in set(sinks) - set(state.sinks):
+                gone = Intervals([(1, state.next_id - 1)] if state.next_id > 1 else [])
+                for number in state.lines:
+                    gone.remove(number, number)
+                state.sinks[name] = _Sink(void=gone)
+            state.sinks = {name: state.sinks[name] for name in sinks}
+            self._in_flight = {s: ids for s, ids in self._in_flight.items() if s in sinks}
+            self._settle()
 
     def close(self) -> None:
-        """Nothing to do: the store keeps it all."""
+        """Keep what was acknowledged too; with lines that no commit took it is as after a crash."""
+        with self._lock:
+            if self._state.next_id - 1 == self._committed:
+                self._keep()
+                self._store.clean = True
 
-    def _raise_floor(self) -> None:
-        self._store.floor = min(self._store.positions.values(), default=self._store.floor)
+    @property
+    def _committed(self) -> int:
+        """The last id that is durable."""
+        return self._store.committed.next_id - 1
+
+    def _keep(self) -> None:
+        self._drop_old()
+        self._state.reserved = self._state.next_id - 1 + self._staged_lines_max
+        self._store.committed = self._state.copy()
+        self._store.clean = False
+
+    def _skip_ids(self) -> None:
+        """Ids that may have been sent before the crash never come twice."""
+        state = self._state
+        for sink in state.sinks.values():
+            sink.void.add(state.next_id, state.reserved)
+        state.next_id = state.reserved + 1
+
+    def _staged_pieces(self) -> list[Piece]:
+        lines = self._state.lines
+        pieces = {lines[i].piece.first: lines[i].piece for i in lines if i > self._committed}
+        return list(pieces.values())
+
+    def _live(self, number: int) -> bool:
+        piece = self._state.lines[number].piece
+        return (
+            number >= self._opened_at
+            and piece.last <= self._state.reserved
+            and abs(self._now_ns() - piece.made_ns) < LIVE_NS
+            and (piece.early or number <= self._committed)
+            and not piece.revises
+        )
+
+    def _committed_line(self, number: int) -> bool:
+        return number <= self._committed
+
+    def _flying(self, piece: Piece) -> bool:
+        return any(
+            first <= piece.last and piece.first <= last for first, last in self._in_flight.values()
+        )
+
+    def _replace_predecessors(self) -> None:
+        state, waiting = self._state, dict[Any, list[int]]()
+        for number, line in list(state.lines.items()):
+            if line.revises and number > self._committed:
+                for other in waiting.pop(line.key, []):
+                    state.ledger.replaced += 1
+                    self._void([other])
+            busy = any(first <= number <= last for first, last in self._in_flight.values())
+            busy |= any(number in sink.done for sink in state.sinks.values())
+            if line.key and not busy and number not in state.rejected:
+                waiting.setdefault(line.key, []).append(number)
+
+    def _drop_old(self) -> None:
+        now_ns = self._now_ns()
+        for number, line in list(self._state.lines.items()):
+            too_old = now_ns - line.piece.made_ns > self._age_max_ns
+            if too_old and number <= self._committed and not self._flying(line.piece):
+                self._drop([number], "age")
+
+    def _drop(self, ids: Iterable[int], cause: str) -> None:
+        dropped = [i for i in ids if i in self._state.lines]
+        counted = [i for i in dropped if i not in self._state.rejected]
+        self._state.ledger.dropped[cause] += len(counted)
+        self._void(dropped)
+
+    def _void(self, ids: Iterable[int]) -> None:
+        """These are not to be sent any more: whoever has not got them is told."""
+        for number in ids:
+            for sink in self._state.sinks.values():
+                if number not in sink.done:
+                    sink.void.add(number, number)
+            self._forget(number)
+
+    def _settle(self) -> None:
+        sinks = self._state.sinks.values()
+        if not sinks:
+            return
+        for number in sorted(set.intersection(*(sink.done for sink in sinks))):
+            self._state.ledger.acknowledged += number not in self._state.rejected
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        del self._state.lines[number]
+        self._state.rejected.discard(number)
+        for sink in self._state.sinks.values():
+            sink.done.discard(number)

@@ -1,7 +1,9 @@
-"""The reading half of the outbox file, for the agent itself and for commands beside it.
+"""Looking into an outbox file beside a running agent, or without one.
 
-`open_readonly` opens the file of a running (or stopped, or killed) agent without disturbing it.
-What can fail: a file that is missing, not an outbox, or written by a newer version: OutboxError.
+`open_readonly` opens the file of a running (or stopped, or killed) agent without disturbing it: it
+sees what the last commit left.
+What can fail: a file that is missing, damaged, not an outbox, or written by another version:
+OutboxError.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections import Counter
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +22,9 @@ from typing import Any, Final
 from agent.errors import OutboxError
 from agent.ledger import Ledger, LineLedger, SampleLedger, SinkLedger
 from agent.outbox import DeadLetter, Usage
-from agent.outbox.sql import SCHEMA_VERSION, SQL
+from agent.outbox.rates import Rates
+from agent.outbox.sql import SCHEMA_VERSION, SQL, connect, damaged, sqlite_errors
 from agent.signals import Signal
-
-BUSY_TIMEOUT_S: Final = 5.0
 
 
 class Reader:
@@ -33,14 +35,7 @@ class Reader:
         self._connection = connection
         self._lock = threading.Lock()
         with self.reading() as read:
-            meta = dict(read.execute(SQL["meta"]).fetchall())
-        self.uuid: Final[str] = meta["uuid"]
-        if int(meta["schema"]) > SCHEMA_VERSION:
-            raise OutboxError(
-                f"outbox {path} has schema version {meta['schema']}; this agent knows "
-                f"{SCHEMA_VERSION}",
-                "run the newer agent that wrote it, or give this one another outbox file",
-            )
+            self.uuid: Final[str] = read_uuid(path, read)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -55,46 +50,34 @@ class Reader:
     def signals(self) -> dict[int, Signal]:
         """All signals ever committed, by id."""
         with self.reading() as read:
-            rows = read.execute(SQL["signals"]).fetchall()
-        return {number: Signal.from_document(json.loads(text)) for number, text in rows}
-
-    def checkpoint(self) -> bytes:
-        """The stored kernel state, b"" when there is none."""
-        with self.reading() as read:
-            row = read.execute(SQL["checkpoint"]).fetchone()
-        return bytes(row[0]) if row else b""
-
-    def blocks_after(self, sink: str, lines_max: int) -> tuple[int, list[Any]]:
-        """The sink's position, and the rows of blocks that hold the next `lines_max` lines."""
-        with self.reading() as read:
-            row = read.execute(SQL["sink"], (sink,)).fetchone()
-            if row is None:
-                raise KeyError(f"outbox {self.path} has no sink {sink!r}")
-            position, rows = row[0], []
-            for block in read.execute(SQL["blocks_after"], (position,)):
-                rows.append(block)
-                if block[1] >= position + lines_max:
-                    break
-        return position, rows
+            return read_signals(read)
 
     def dead_letters(self, sink: str | None = None) -> list[tuple[str, DeadLetter]]:
-        """Rejected lines with the sink that rejected them, oldest first."""
+        """The newest rejected lines with the sink that rejected them, oldest first."""
         with self.reading() as read:
-            rows = read.execute(SQL["dead_letters"], {"sink": sink}).fetchall()
-        return [(name, DeadLetter(i, cause, why, line)) for name, i, cause, why, line in rows]
+            return read_dead_letters(read, sink)
 
     def ledger(self) -> Ledger:
-        """Both sides of the ledger as the last commit and acknowledgement left them."""
+        """Both sides of the ledger as the last commit left them."""
         with self.reading() as read:
-            return read_ledger(read)
+            document = read_state(read)
+        lines = LineLedger.from_document(document["book"]["lines"])
+        sinks = {
+            name: SinkLedger(**sink["ledger"])
+            for name, sink in sorted(document["book"]["sinks"].items())
+        }
+        return Ledger(SampleLedger.from_document(document["samples"]), lines, sinks)
 
     def usage(self) -> Usage:
         """How much it holds; bytes are those in use, free pages are not counted."""
         with self.reading() as read:
             (used,) = read.execute(SQL["used"]).fetchone()
             oldest = read.execute(SQL["oldest"]).fetchone()
-            waiting = read_ledger(read).lines.waiting
-        return Usage(used, waiting, oldest[0] if oldest else None)
+            document = read_state(read)
+        waiting = document["book"]["lines"]["waiting"]
+        rates = Rates(*document["rates"]).per_s(time.time_ns())
+        oldest_ns = oldest[0] if oldest and waiting else None
+        return Usage(used, document["bytes_max"], waiting, oldest_ns, *rates)
 
     def close(self) -> None:
         """Close the connection."""
@@ -122,49 +105,42 @@ def open_readonly(path: str | Path) -> Reader:
         return Reader(path, connect(path, readonly=True))
 
 
-def connect(path: Path, *, readonly: bool = False) -> sqlite3.Connection:
-    """A connection without implicit transactions, usable from any thread under a lock."""
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}",
-        uri=True,
-        timeout=BUSY_TIMEOUT_S,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+def read_uuid(path: Path, read: sqlite3.Connection) -> str:
+    """The outbox's name. Raises OutboxError where another version wrote it."""
+    meta = dict(read.execute(SQL["meta"]).fetchall())
+    if int(meta["schema"]) != SCHEMA_VERSION:
+        newer = int(meta["schema"]) > SCHEMA_VERSION
+        raise OutboxError(
+            f"outbox {path} has schema version {meta['schema']}; this agent knows {SCHEMA_VERSION}",
+            "run the newer agent that wrote it, or give this one another outbox file"
+            if newer
+            else "start the agent: it sets an outbox of this version aside and begins a new one",
+        )
+    return str(meta["uuid"])
 
 
-def read_ledger(read: sqlite3.Connection) -> Ledger:
-    """The ledger within the current transaction.
-
-    A line waits until every sink is past it or one of them has rejected it.
-    """
-    samples, made, acknowledged, replaced, dead, _ = read.execute(SQL["ledger"]).fetchone()
-    lines = LineLedger(made, acknowledged, 0, replaced, Counter(json.loads(dead)))
-    lines.waiting = made - acknowledged - replaced - lines.dead_letter.total()
-    sinks = {
-        name: SinkLedger(done, made - position, rejected)
-        for name, position, done, rejected in read.execute(SQL["sinks"])
-    }
-    return Ledger(SampleLedger.from_document(json.loads(samples)), lines, sinks)
+def read_state(read: sqlite3.Connection) -> dict[str, Any]:
+    """The state of the last commit. Raises sqlite3.DatabaseError where it is damaged."""
+    crc, blob = read.execute(SQL["state"]).fetchone() or (0, b"damaged")
+    if zlib.crc32(blob) != crc:
+        raise damaged("the outbox's state does not match its checksum")
+    document: dict[str, Any] = json.loads(zlib.decompress(blob))
+    return document
 
 
-@contextmanager
-def sqlite_errors(path: Path, doing: str) -> Iterator[None]:
-    """SQLite's errors as OutboxError, with what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        name = getattr(error, "sqlite_errorname", "")
-        raise OutboxError(f"cannot {doing} outbox {path}: {error}", _hint(name)) from error
+def state_blob(document: Mapping[str, Any]) -> tuple[int, bytes]:
+    """A state as `read_state` reads it: checksum and bytes."""
+    blob = zlib.compress(json.dumps(document, separators=(",", ":")).encode(), 1)
+    return zlib.crc32(blob), blob
 
 
-def _hint(name: str) -> str:
-    if name.startswith("SQLITE_FULL"):
-        return "make room on the disk, or raise outbox.bytes_max if it is the limit"
-    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
-        return "check that the folder exists and that this user may read and write there"
-    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return "start the agent: it sets a damaged outbox aside and begins a new one"
-    if name == "SQLITE_ERROR":
-        return "is this file an outbox of andon?"
-    return ""
+def read_signals(read: sqlite3.Connection) -> dict[int, Signal]:
+    """All signals, by id."""
+    rows = read.execute(SQL["signals"]).fetchall()
+    return {number: Signal.from_document(json.loads(text)) for number, text in rows}
+
+
+def read_dead_letters(read: sqlite3.Connection, sink: str | None) -> list[tuple[str, DeadLetter]]:
+    """Rejected lines, oldest first."""
+    rows = read.execute(SQL["dead_letters"], {"sink": sink}).fetchall()
+    return [(name, DeadLetter(i, cause, why, line)) for name, i, cause, why, line in rows]

@@ -1,42 +1,46 @@
--- The outbox, schema version 1. One file, write-ahead log, one writer.
+-- The outbox, schema version 2. One file, write-ahead log, one writer.
 --
--- Lines are numbered from 1 without holes for the life of the file. They are kept as blocks of
--- columns (`blocks.py`); a sink's position is the last line it is done with; the floor is the last
--- line that every sink is done with, and blocks that end at or below it are deleted.
---
--- The journal of received samples comes with schema version 2, as a table `journal` of blocks with
--- numbers of their own, written in the transaction of `commit`; its position joins `checkpoint`.
+-- Lines are kept as blocks of columns (`sqlite/blocks.py`), one class of lines in a block. What is
+-- known of a block and its columns lie apart, so that opening a large file reads little of it.
+-- Everything that changes with every commit is one row, `state`, so that a commit touches few pages:
+-- who has which line, the ledger, rates (`sqlite/book.py` and `sqlite/__init__.py` write it).
 --
 -- Blocks below are named; `sql.py` reads them by name.
 
 -- name: settings
--- Of every connection that writes. FULL makes a commit wait for the disk.
+-- Of every connection that writes. FULL makes a commit wait for the disk. Small pages make small
+-- commits: a commit of one block is 4 to 6 of them. When the log is put into the file is decided
+-- in `sqlite/file.py`.
+PRAGMA page_size = 1024;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
-PRAGMA journal_size_limit = 4194304;
+PRAGMA wal_autocheckpoint = 0;
+PRAGMA journal_size_limit = 8388608;
+PRAGMA cache_size = -4096;
 
 -- name: create
 -- Everything a new file holds.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE state (                   -- its only row has id 1
+    id INTEGER PRIMARY KEY,
+    crc INTEGER NOT NULL,              -- CRC-32 of document, as of every blob below
+    document BLOB NOT NULL             -- JSON, deflated
+);
 CREATE TABLE signal (id INTEGER PRIMARY KEY, document TEXT NOT NULL);
-CREATE TABLE checkpoint (id INTEGER PRIMARY KEY CHECK (id = 1), state BLOB NOT NULL);
 CREATE TABLE block (
-    last INTEGER PRIMARY KEY,          -- number of its last line
-    first INTEGER NOT NULL,
-    made_ns INTEGER NOT NULL,          -- when it was committed, UTC
-    crc INTEGER NOT NULL,              -- CRC-32 of columns
-    columns BLOB NOT NULL
+    first INTEGER PRIMARY KEY,         -- ids of its lines: first..last
+    last INTEGER NOT NULL,
+    class INTEGER NOT NULL,            -- 0 raw samples, 1 windows, 2 ready lines
+    made_ns INTEGER NOT NULL,          -- when they were staged, UTC
+    from_ns INTEGER NOT NULL,          -- of windows the lowest and highest start
+    to_ns INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,            -- of its columns
+    crc INTEGER NOT NULL
 );
-CREATE TABLE sink (
-    name TEXT PRIMARY KEY,
-    position INTEGER NOT NULL,         -- done with all lines up to here
-    acknowledged INTEGER NOT NULL DEFAULT 0,
-    dead_letter INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE TABLE rejected (                -- lines above the floor that a sink rejected, each once
-    line_id INTEGER PRIMARY KEY
-);
-CREATE TABLE dead_letter (             -- the newest of them, to be looked at
+CREATE TABLE columns (first INTEGER PRIMARY KEY, columns BLOB NOT NULL);
+CREATE TABLE journal (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, blob BLOB NOT NULL);
+CREATE TABLE checkpoint (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, blob BLOB NOT NULL);
+CREATE TABLE dead_letter (             -- the newest, to be looked at; their counts are in `state`
     id INTEGER PRIMARY KEY,
     sink TEXT NOT NULL,
     line_id INTEGER NOT NULL,
@@ -44,20 +48,9 @@ CREATE TABLE dead_letter (             -- the newest of them, to be looked at
     reason TEXT NOT NULL,
     line BLOB NOT NULL
 );
-CREATE TABLE ledger (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    samples TEXT NOT NULL,             -- the samples' side, JSON
-    made INTEGER NOT NULL,             -- also the number of the last line
-    acknowledged INTEGER NOT NULL,
-    replaced INTEGER NOT NULL,
-    dead_letter TEXT NOT NULL,         -- by cause, JSON
-    floor INTEGER NOT NULL
-);
-INSERT INTO ledger VALUES (1, '{}', 0, 0, 0, '{}', 0);
 
--- name: check
--- Reads the whole file; answers `ok`.
-PRAGMA quick_check(1);
+-- name: is_empty
+SELECT count(*) = 0 FROM sqlite_master;
 
 -- name: meta
 SELECT key, value FROM meta;
@@ -65,61 +58,56 @@ SELECT key, value FROM meta;
 -- name: put_meta
 INSERT INTO meta VALUES (?, ?);
 
+-- name: state
+SELECT crc, document FROM state;
+
+-- name: put_state
+INSERT OR REPLACE INTO state VALUES (1, ?, ?);
+
 -- name: signals
 SELECT id, document FROM signal ORDER BY id;
 
 -- name: put_signal
 INSERT OR REPLACE INTO signal VALUES (?, ?);
 
--- name: checkpoint
-SELECT state FROM checkpoint;
-
--- name: put_checkpoint
-INSERT OR REPLACE INTO checkpoint VALUES (1, ?);
+-- name: blocks
+SELECT first, last, class, made_ns, from_ns, to_ns, bytes FROM block ORDER BY first;
 
 -- name: put_block
-INSERT INTO block VALUES (:last, :first, :made_ns, :crc, :columns);
+INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
--- name: blocks_after
--- Blocks with lines above a position, oldest first.
-SELECT first, last, made_ns, crc, columns FROM block WHERE last > ? ORDER BY last;
+-- name: put_columns
+INSERT INTO columns VALUES (?, ?);
+
+-- name: columns
+SELECT crc, columns FROM block JOIN columns USING (first) WHERE first = ?;
+
+-- name: delete_block
+DELETE FROM block WHERE first = ?;
+
+-- name: delete_columns
+DELETE FROM columns WHERE first = ?;
 
 -- name: oldest
-SELECT made_ns FROM block WHERE last > (SELECT floor FROM ledger) ORDER BY last LIMIT 1;
+SELECT made_ns FROM block ORDER BY first LIMIT 1;
 
--- name: ledger
-SELECT samples, made, acknowledged, replaced, dead_letter, floor FROM ledger;
+-- name: checkpoint
+SELECT crc, blob FROM checkpoint;
 
--- name: put_made
-UPDATE ledger SET samples = ?, made = ?;
+-- name: put_checkpoint
+INSERT OR REPLACE INTO checkpoint VALUES (1, ?, ?);
 
--- name: put_lines
-UPDATE ledger SET acknowledged = ?, dead_letter = ?, floor = ?;
+-- name: delete_checkpoint
+DELETE FROM checkpoint;
 
--- name: sinks
-SELECT name, position, acknowledged, dead_letter FROM sink ORDER BY name;
+-- name: journal
+SELECT crc, blob FROM journal ORDER BY id;
 
--- name: sink
-SELECT position, acknowledged, dead_letter FROM sink WHERE name = ?;
+-- name: put_journal
+INSERT INTO journal (crc, blob) VALUES (?, ?);
 
--- name: add_sink
--- A new sink starts with what is still stored.
-INSERT OR IGNORE INTO sink (name, position) SELECT ?, floor FROM ledger;
-
--- name: forget_sink
-DELETE FROM sink WHERE name = ?;
-
--- name: put_sink
-UPDATE sink SET position = ?, acknowledged = ?, dead_letter = ? WHERE name = ?;
-
--- name: reject
-INSERT OR IGNORE INTO rejected VALUES (?);
-
--- name: count_rejected
-SELECT count(*) FROM rejected WHERE line_id > ? AND line_id <= ?;
-
--- name: forget_rejected
-DELETE FROM rejected WHERE line_id <= ?;
+-- name: delete_journal
+DELETE FROM journal;
 
 -- name: put_dead_letter
 INSERT INTO dead_letter (sink, line_id, cause, reason, line) VALUES (?, ?, ?, ?, ?);
@@ -129,11 +117,7 @@ SELECT sink, line_id, cause, reason, line FROM dead_letter
 WHERE :sink IS NULL OR sink = :sink ORDER BY id;
 
 -- name: bound_dead_letters
--- Keeps the newest; their counts go on in `ledger` and `sink`.
 DELETE FROM dead_letter WHERE id <= (SELECT max(id) FROM dead_letter) - ?;
-
--- name: trim
-DELETE FROM block WHERE last <= ?;
 
 -- name: used
 -- Bytes in use, without pages that are free to be used again.

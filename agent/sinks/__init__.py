@@ -1,7 +1,7 @@
 """Sinks: far sides that take lines.
 
 A sink sends one packet and returns, or raises; when to try again, how much to send and what to do
-with a rejected line is the forwarder's business (`agent/forward.py`). Each sink is one folder with
+with a rejected line is the forwarder's business (`agent/forward`). Each sink is one folder with
 its sample configuration and README.
 """
 
@@ -19,10 +19,15 @@ class Sink(Protocol):
     def name(self) -> str:
         """Its name in the configuration."""
 
-    def send(self, packet: Packet) -> None:
-        """Return when the far side has said that it has all of it.
+    @property
+    def flavour(self) -> str:
+        """Which kind of server it is; empty while that is not known."""
 
-        Raises SinkUnreachable (try again), SinkRefused (token or scope), SinkRejected (the lines).
+    def send(self, packet: Packet) -> int:
+        """Return when the far side has said that it has all of it that it can hold.
+
+        Returns how many lines it cannot hold; they were left out. Raises SinkUnreachable (try
+        again), SinkRefused (token or scope), SinkRejected (the lines).
         """
 
     def close(self) -> None:

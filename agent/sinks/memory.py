@@ -10,6 +10,7 @@ from agent.errors import SinkRejected
 from agent.lines import Packet
 
 PACKETS_MAX = 100_000
+LINES_MAX = 1_000_000
 
 
 class MemorySink:
@@ -17,7 +18,9 @@ class MemorySink:
 
     failures : errors that the next sends raise, one each
     rejects : of a line, whether this far side rejects it; then nothing of the packet is taken
-    lines_max : more lines than this are too large
+    names : it names the lines it rejects, and takes the others
+    holds : of a line, whether this far side can hold it; those it cannot are left out
+    lines_max, line_bytes_max : more lines than this, or a line longer than this, are too large
     """
 
     def __init__(
@@ -25,13 +28,20 @@ class MemorySink:
         name: str = "cloud",
         *,
         rejects: Callable[[bytes], bool] = lambda line: False,
+        names: bool = False,
+        holds: Callable[[bytes], bool] = lambda line: True,
         lines_max: int = 1_000_000,
+        line_bytes_max: int = 1_000_000,
     ) -> None:
         self._name = name
         self.rejects = rejects
+        self.names = names
+        self.holds = holds
+        self.line_bytes_max = line_bytes_max
         self.lines_max = lines_max
         self.failures: deque[Exception] = deque()
         self.packets: deque[Packet] = deque(maxlen=PACKETS_MAX)
+        self._lines: deque[bytes] = deque(maxlen=LINES_MAX)
         self.attempts = 0
         self.closed = False
         self._arrived = threading.Condition()
@@ -42,23 +52,36 @@ class MemorySink:
         return self._name
 
     @property
+    def flavour(self) -> str:
+        """Which kind of server it is."""
+        return "memory"
+
+    @property
     def lines(self) -> list[bytes]:
         """All lines taken, in order, each with its newline."""
         with self._arrived:
-            return [line for packet in self.packets for line in split(packet)]
+            return list(self._lines)
 
-    def send(self, packet: Packet) -> None:
+    def send(self, packet: Packet) -> int:
         """Take the packet, or fail as told."""
         with self._arrived:
             self.attempts += 1
             self._arrived.notify_all()
             if self.failures:
                 raise self.failures.popleft()
-            if len(packet) > self.lines_max:
-                raise SinkRejected(f"{len(packet)} lines are too many", too_large=True)
-            if any(self.rejects(line) for line in split(packet)):
+            lines = split(packet)
+            if len(lines) > self.lines_max or max(map(len, lines)) > self.line_bytes_max:
+                raise SinkRejected("it is too large", too_large=True)
+            wrong = {i: "a line is wrong" for i, line in enumerate(lines) if self.rejects(line)}
+            if wrong and not self.names:
                 raise SinkRejected("a line is wrong")
-            self.packets.append(packet)
+            held = [line for i, line in enumerate(lines) if i not in wrong and self.holds(line)]
+            if held:
+                self.packets.append(packet)
+                self._lines += held
+            if wrong:
+                raise SinkRejected("some lines are wrong", lines=wrong)
+            return len(lines) - len(held)
 
     def wait_until(self, condition: Callable[[MemorySink], bool], timeout_s: float = 5.0) -> bool:
         """Wait until something that a send changes is so."""

@@ -3,19 +3,57 @@
 A source connects, yields `(Batch, ack)`, closes; each is one folder with its sample configuration
 and README. When to retry, to batch and to stop is the pipeline's alone. `ack` is called once the
 batch has been committed; a source whose machine side waits for acknowledgement sends it then,
-never before.
+never before. Commits are in the order of the batches, so one acknowledgement answers for all before
+it.
+
+A machine side that redelivers what was not acknowledged in time does so across our restarts, too.
+So an `Ack` carries the packets of its batch, the commit stores them beside the samples, and
+`remember` brings them back: a packet that comes again is acknowledged and not counted.
+
+Each source has an `apply` as well, of its own configuration: True where it took the changes on the
+living connection without disturbing the signals that stay, or will at its next connect; False where
+they need a new source.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from agent.batch import Batch
+import numpy as np
+import numpy.typing as npt
+
+from agent.batch import Batch, UInt32
 
 TEXT_MAX: Final = 10_000
 """Longest text value, in characters; a longer one is not text but a document."""
+
+REDELIVERED_MAX: Final = 10_000
+"""Packets that are remembered, the newest. mosquitto sends 20 ahead of their acknowledgement."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packets:
+    """Packets by which a machine side may send a batch's samples again, in order of arrival.
+
+    ids : (n,) uint16, the machine side's number for the packet, used again and again
+    digests : (n,) uint32, CRC-32 of what it carries, since numbers alone do not tell
+
+    Raises ValueError where columns differ in length or in type: a programmer's mistake.
+    """
+
+    ids: npt.NDArray[np.uint16]
+    digests: UInt32
+
+    def __post_init__(self) -> None:
+        if self.ids.dtype != np.uint16 or self.digests.dtype != np.uint32:
+            raise ValueError(f"Packets of {self.ids.dtype} and {self.digests.dtype}")
+        if self.ids.ndim != 1 or self.ids.shape != self.digests.shape:
+            raise ValueError(f"Packets of shapes {self.ids.shape} and {self.digests.shape}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +62,13 @@ class Ack:
 
     call : called in the event loop's thread, once, after that commit
     urgent : the machine side holds back until then, so the commit should not wait
+    packets : to be stored with the batch's samples, in the same commit; None where nothing of it
+        can be redelivered. They may be there although the batch is empty.
     """
 
     call: Callable[[], None]
     urgent: bool = False
+    packets: Packets | None = None
 
 
 NO_ACK: Final = Ack(lambda: None)
@@ -40,6 +81,17 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """Its name in the configuration."""
+
+    @property
+    def redelivers(self) -> bool:
+        """Whether its machine side sends again what was not acknowledged, also after a restart."""
+
+    @property
+    def redelivered(self) -> int:
+        """Packets since the start that came again: recognised, acknowledged and not counted."""
+
+    def remember(self, packets: Sequence[Packets]) -> None:
+        """Packets that were committed before a restart, oldest first; before the first connect."""
 
     async def connect(self) -> None:
         """Open the connection, within a deadline. Raises SourceUnreachable or SourceRefused."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from agent.batch import Batch
 from agent.errors import SourceUnreachable
-from agent.sources import Ack
+from agent.sources import Ack, Packets
 
 ITEMS_MAX = 100_000
 
@@ -25,11 +25,21 @@ class MemorySource:
     urgent : whether its acknowledgements are
     taken, acknowledged : how many batches were, the latter by their number from 0
     counts : what `rejected` answers
+    remembered : what `remember` was told
+    applied, applies : what `apply` was given, and what it answers
     """
 
-    def __init__(self, name: str = "memory", *, urgent: bool = False) -> None:
+    def __init__(
+        self, name: str = "memory", *, urgent: bool = False, redelivers: bool = False
+    ) -> None:
         self._name = name
-        self._items: asyncio.Queue[Batch | Exception | None] = asyncio.Queue(ITEMS_MAX)
+        self._items: asyncio.Queue[tuple[Batch, Packets | None] | Exception | None]
+        self._items = asyncio.Queue(ITEMS_MAX)
+        self.redelivers = redelivers
+        self.redelivered = 0
+        self.remembered: list[Packets] = []
+        self.applied: list[tuple[object, ...]] = []
+        self.applies = True
         self.urgent = urgent
         self.refusals: deque[Exception] = deque()
         self.counts: dict[str, int] = {}
@@ -44,14 +54,23 @@ class MemorySource:
         """Its name in the configuration."""
         return self._name
 
-    def feed(self, *items: Batch | Exception) -> None:
-        """Play these next."""
+    def feed(self, *items: Batch | Exception, packets: Packets | None = None) -> None:
+        """Play these next; the batches came in these packets."""
         for item in items:
-            self._items.put_nowait(item)
+            self._items.put_nowait(item if isinstance(item, Exception) else (item, packets))
 
     def go_away(self) -> None:
         """Lose the connection once all that was fed has been played."""
         self.feed(SourceUnreachable(f"{self._name}: the connection is lost"))
+
+    def remember(self, packets: Sequence[Packets]) -> None:
+        """Note them."""
+        self.remembered += packets
+
+    async def apply(self, *change: object) -> bool:
+        """Note it, and answer as told."""
+        self.applied.append(change)
+        return self.applies
 
     async def connect(self) -> None:
         """Connect, or fail as told."""
@@ -67,8 +86,9 @@ class MemorySource:
             if isinstance(item, Exception):
                 raise item
             if item is not None:
+                batch, packets = item
                 number, self.taken = self.taken, self.taken + 1
-                yield item, Ack(partial(self.acknowledged.append, number), self.urgent)
+                yield batch, Ack(partial(self.acknowledged.append, number), self.urgent, packets)
 
     def rejected(self) -> dict[str, int]:
         """As told."""

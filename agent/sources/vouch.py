@@ -20,14 +20,22 @@ MARGIN: Final = 4
 
 
 class Vouch:
-    """The allowance of one connection. Times are in nanoseconds of the vouching side's clock."""
+    """The allowance of one connection. Times are in nanoseconds of the vouching side's clock.
+
+    vouched_ns : until when was vouched so far
+    """
 
     def __init__(self, least_ns: int) -> None:
         self.allowance_ns = least_ns
         self._least_ns = least_ns
         self._longest_ns = 0
-        self._vouched_ns = 0
+        self.vouched_ns = 0
         self._since_ns = 0
+
+    def allow(self, least_ns: int) -> None:
+        """Allow at least this much from now on."""
+        self._least_ns = max(self._least_ns, least_ns)
+        self.allowance_ns = max(self.allowance_ns, least_ns)
 
     def take(self, time_ns: Int64, now_ns: int) -> None:
         """Learn from samples that have just come; time_ns : (n,) int64, their own times."""
@@ -37,7 +45,7 @@ class Vouch:
         oldest_ns = int(waited_for.min())
         lag_ns = now_ns - oldest_ns
         self._longest_ns = max(self._longest_ns, lag_ns)
-        if oldest_ns < self._vouched_ns and lag_ns > self.allowance_ns:
+        if oldest_ns < self.vouched_ns and lag_ns > self.allowance_ns:
             self.allowance_ns = self._with_margin(lag_ns)
 
     def until(self, now_ns: int) -> int:
@@ -46,8 +54,8 @@ class Vouch:
             needed_ns = self._with_margin(self._longest_ns)
             self.allowance_ns = max(self._least_ns, min(self.allowance_ns, needed_ns))
             self._longest_ns, self._since_ns = 0, now_ns
-        self._vouched_ns = max(self._vouched_ns, now_ns - self.allowance_ns)
-        return self._vouched_ns
+        self.vouched_ns = max(self.vouched_ns, now_ns - self.allowance_ns)
+        return self.vouched_ns
 
     @staticmethod
     def _with_margin(lag_ns: int) -> int:

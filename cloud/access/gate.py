@@ -13,8 +13,8 @@ COOKIE = "andon_session"
 SECRET_CHARS_MAX = 512
 
 
-def require(request: Request, scope: Scope) -> Identity:
-    """The identity behind a request that may do `scope`.
+def require(request: Request, *scopes: Scope) -> Identity:
+    """The identity behind a request that may do one of `scopes`.
 
     Takes `Authorization: Bearer TOKEN` or `Token TOKEN`; without that header, for reading, the
     session cookie. Writing with a cookie is refused, so no page elsewhere can make a browser write.
@@ -30,11 +30,11 @@ def require(request: Request, scope: Scope) -> Identity:
         raise Refusal(
             401, "unauthorized", "unauthorized access", {"WWW-Authenticate": 'Bearer realm="andon"'}
         )
-    if identity.scope != scope:
+    if identity.scope not in scopes:
         raise Refusal(
             403,
             "forbidden",
-            f"insufficient permissions for {scope}: {identity.name} may only {identity.scope}",
+            f"insufficient permissions for {scopes[0]}: {identity.name} may only {identity.scope}",
         )
     return identity
 

@@ -84,6 +84,11 @@ class Parsed:
         """How many points the body holds."""
         return sum(len(columns) for columns in self.columns)
 
+    @property
+    def offsets(self) -> list[int]:
+        """Where the lines start in the text, ascending."""
+        return sorted(offset for columns in self.columns for offset in columns.offset)
+
     def locate(self, offset: int) -> tuple[int, str]:
         """Line number (from 1) and text of the line that starts at `offset`."""
         return self.text.count("\n", 0, offset) + 1, _excerpt(self.text, offset)

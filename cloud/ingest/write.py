@@ -15,19 +15,20 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from agent.outbox.intervals import Interval
 from cloud import VERSION
 from cloud.access import Identity, require
-from cloud.errors import LineError, QueueFullError, Refusal
+from cloud.errors import LineError, Refusal
 from cloud.ingest.body import read_body
 from cloud.ingest.line_protocol import NS_PER_UNIT, Parsed, parse
 from cloud.settings import Settings
-from cloud.store.store import Committed, Write
+from cloud.store.transaction import Committed, Write
 
 router = APIRouter(tags=["write"])
 
 PARSE_HERE_BYTES_MAX = 32_768  # larger bodies are parsed in a thread, to keep the board answering
 LINE_ID_MAX = 2**63 - 1
-_LINES = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
+_IDS = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 
 
 @router.post("/api/v2/write", status_code=204)
@@ -43,11 +44,11 @@ async def write(request: Request) -> Response:
             "invalid",
             f"invalid precision {precision[:20]!r}; valid precision units are ns, us, ms, and s",
         )
-    outbox = _outbox(request)
+    outbox, void = _outbox(request), _void(request)
     body = await read_body(request, settings.body_bytes_max)
     parsed = await _parse(body, precision, settings)
     if parsed.lines:
-        done = await _commit(request, Write(parsed, len(body), outbox))
+        done = await _commit(request, Write(parsed, len(body), outbox, void))
         if done.dropped:
             raise Refusal(422, "unprocessable entity", _partial(done))
     return Response(status_code=204)
@@ -77,20 +78,44 @@ def _outbox(request: Request) -> tuple[str, int, int] | None:
     uuid, lines = request.headers.get("x-andon-outbox"), request.headers.get("x-andon-lines")
     if uuid is None and lines is None:
         return None
-    match = _LINES.fullmatch(lines or "")
+    ids = _interval(lines or "")
     try:
         outbox = str(UUID(uuid))
     except (ValueError, TypeError):
         raise Refusal(
             400, "invalid", f"X-Andon-Outbox is {(uuid or '')[:60]!r}; it must be a uuid"
         ) from None
-    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= LINE_ID_MAX:
+    if ids is None:
         raise Refusal(
             400,
             "invalid",
             f"X-Andon-Lines is {(lines or '')[:60]!r}; it must be first-last, counted from 1",
         )
-    return outbox, int(match[1]), int(match[2])
+    return outbox, *ids
+
+
+def _void(request: Request) -> list[Interval]:
+    """Ids that will never come; how many, the size of a header bounds."""
+    header = request.headers.get("x-andon-void")
+    if header is None:
+        return []
+    told = [_interval(part.strip()) for part in header.split(",")]
+    if None in told:
+        raise Refusal(
+            400,
+            "invalid",
+            f"X-Andon-Void is {header[:60]!r}; it must be first-last,first-last,... counted from 1",
+        )
+    if "x-andon-outbox" not in request.headers:
+        raise Refusal(400, "invalid", "X-Andon-Void needs X-Andon-Outbox and X-Andon-Lines")
+    return [ids for ids in told if ids is not None]
+
+
+def _interval(text: str) -> Interval | None:
+    match = _IDS.fullmatch(text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= LINE_ID_MAX:
+        return None
+    return int(match[1]), int(match[2])
 
 
 async def _parse(body: bytes, precision: str, settings: Settings) -> Parsed:
@@ -109,14 +134,10 @@ async def _parse(body: bytes, precision: str, settings: Settings) -> Parsed:
 
 async def _commit(request: Request, write: Write) -> Committed:
     write.answer = answer = asyncio.get_running_loop().create_future()
-    retry = {"Retry-After": str(request.app.state.settings.retry_after_s)}
-    try:
-        request.app.state.store.submit(write)
-    except QueueFullError as error:
-        raise Refusal(503, "unavailable", str(error), retry) from None
+    request.app.state.store.submit(write)
     done: Committed = await answer
     if done.error is not None:
-        raise Refusal(503, "unavailable", str(done.error), retry)
+        raise done.error
     return done
 
 

@@ -34,21 +34,25 @@ class Signal:
     def take_window(self, every: str, time_ns: int, new: Object, windows_max: int) -> bool:
         """Take one window; whether it is news.
 
-        Not news: a revision not higher than the known one, and windows coarser than those shown.
+        Not news: what is known already, a revision lower than the known one, and windows coarser
+        than those shown. Of equal revisions the newest arrival counts, as in the store.
         The signal shows its finest windows, until none of those arrived during a whole coarser
         one; finer ones that are older than what is shown do not take over.
         """
         if every != self.every and not self._switch(every, time_ns):
             return False
         place = bisect_left(self.times, time_ns)
+        rev = new["rev"]
         entry: Recent = (time_ns, new["mean"], new["min"], new["max"], new["good"])
         if place < len(self.times) and self.times[place] == time_ns:
-            if new["rev"] <= self.revs[place]:
+            shown = self.newest if place == len(self.times) - 1 else None
+            same = new == shown if shown else (self.revs[place], self.recent[place]) == (rev, entry)
+            if rev < self.revs[place] or same:
                 return False
-            self.revs[place], self.recent[place] = new["rev"], entry
+            self.revs[place], self.recent[place] = rev, entry
         else:
             self.times.insert(place, time_ns)
-            self.revs.insert(place, new["rev"])
+            self.revs.insert(place, rev)
             self.recent.insert(place, entry)
             if len(self.times) > windows_max:
                 del self.times[0], self.revs[0], self.recent[0]
@@ -125,7 +129,9 @@ class Line:
         """Take an `anomaly` line, whose fields add to those known; the anomaly when it is news."""
         key = (tags["machine"], tags["signal"], tags["detector"], time_ns)
         known = self._fields.get(key, {})
-        merged = known | {name: value for name, value in fields.items() if value is not None}
+        told = {name: value for name, value in fields.items() if value is not None}
+        over = "ended_ns" in known and "ended_ns" not in told  # sent before its end, came after
+        merged = told | known if over else known | told
         if merged == known:
             return None
         self._fields[key] = merged

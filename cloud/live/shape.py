@@ -7,10 +7,14 @@ the board's contract names them. Text that is not JSON where JSON is expected be
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 Object = dict[str, Any]
 Path = tuple[str, str, str, str]
+
+AHEAD_NS_MAX = 300 * 10**9
+"""Times further ahead of ours are kept but not shown: the newest of them would hide all others."""
 
 SEPARATOR = "\x1f"  # between the parts of an identity, as in schema.sql
 PATH_TAGS = ("enterprise", "site", "area", "line")
@@ -18,10 +22,17 @@ WINDOW_FIELDS = ("mean", "std", "min", "max", "first", "last", "increase")
 ANOMALY_FIELDS = ("value", "expected", "low", "high", "ended_ns")
 JSON_PARTS_MAX = 256  # lists and objects in `contributors`; also bounds how deep they nest
 SIGNAL_FIELDS = ("kind", "unit", "description", "low", "high")
+LEDGER_SAMPLES = ("received", "derived", "filtered", "dropped", "pending")
+LEDGER_LINES = ("made", "acknowledged", "waiting", "replaced", "dead_letter")
+GATEWAY_FIELDS = (
+    "outbox_bytes", "outbox_bytes_max", "hours_left", "oldest_s", "lag_ms", "clock_steps",
+    "version", "signals",
+)  # fmt: skip
 _EVERY = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNIT_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 
 
+@lru_cache(1024)
 def every_ns(every: str) -> int:
     """Length of a window from its tag (`1s`, `10s`, `1m`) in nanoseconds; 0 for anything else."""
     match = _EVERY.fullmatch(every)
@@ -74,13 +85,35 @@ def gateway_identity(tags: Mapping[str, Any]) -> str:
 
 
 def gateway(tags: Mapping[str, Any], time_ns: int, fields: Mapping[str, Any]) -> Object:
-    """One gateway as the board shows it: every field of its newest line."""
+    """One gateway as the board shows it: every field of its newest line.
+
+    `missing`, which the store adds, is how many line ids of its outbox are in holes.
+    """
     return {
         **{name: value for name, value in fields.items() if value is not None},
         "gateway": tags["gateway"],
         "site": tags["site"],
         "area": tags["area"],
         "seen_ns": time_ns,
+    }
+
+
+def gateway_account(line: Mapping[str, Any]) -> Object:
+    """A gateway as it accounts for itself: the newest line of it, its ledger as one object.
+
+    What a line of an older agent does not tell is null.
+    """
+    lines = {name: line.get(name) for name in LEDGER_LINES}
+    return {
+        **{name: line[name] for name in ("gateway", "site", "area", "seen_ns")},
+        **{name: line.get(name) for name in GATEWAY_FIELDS},
+        "ledger": {
+            "balanced": line.get("balanced"),
+            "samples": {name: line.get(name) for name in LEDGER_SAMPLES},
+            "retimed": line.get("retimed"),
+            "lines": {**lines, "dropped": line.get("lines_dropped")},
+            "withheld": line.get("withheld"),
+        },
     }
 
 

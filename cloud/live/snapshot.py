@@ -21,6 +21,7 @@ from typing import Any
 
 from cloud.live.line import Line, Machine, Signal
 from cloud.live.shape import (
+    AHEAD_NS_MAX,
     PATH_TAGS,
     Object,
     Path,
@@ -37,7 +38,6 @@ from cloud.store.tables import LiveRow
 log = logging.getLogger("cloud.live")
 
 SLICE_ROWS = 500
-AHEAD_NS_MAX = 300 * 10**9
 RECENT_MAX = 600
 
 _TAGS = frozenset(
@@ -78,6 +78,7 @@ class Snapshot:
         self._lock = threading.Lock()
         self._lines: dict[Path, Line] = {}
         self._gateways: dict[str, Object] = {}
+        self._lacking: dict[str, int] = {}
         self._entries = 0
         self._full_told = False
         self._ahead_told = False
@@ -233,10 +234,20 @@ class Snapshot:
         if known is None and not self._room(tags["gateway"]):
             return None
         new = gateway(tags, row.time_ns, row.fields)
+        new["missing"] = self._missing(key, new)
         if known == new:
             return None
         self._gateways[key] = new
         return Event("gateway", new)
+
+    def _missing(self, key: str, new: dict[str, int]) -> int:
+        """How many lines are neither here nor waiting at the gateway.
+
+        Its lines overtake each other, so only what two of its reports in a row lack is missing.
+        """
+        before = self._lacking.get(key, 0)
+        self._lacking[key] = now = max(0, new.pop("missing", 0) - new.get("waiting", 0))
+        return min(before, now)
 
 
 def _live_row(measurement: str, row: dict[str, Any]) -> LiveRow:

@@ -3,22 +3,24 @@
 Enters: filters, half-open `[from, to)` ranges in RFC 3339, opaque cursors. Leaves: pages of at
 most `limit` rows; anomalies as objects (newest first), windows and samples as columns (oldest
 first), with `next` for the next page. Fails: `Refusal` 400 for a parameter that is unknown or has
-no valid value, 401, 403.
+no valid value, 401, 403; 503 while the database is being opened anew.
 """
 
 import asyncio
 import base64
 import json
 import re
+import time
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.access import require
 from cloud.errors import Refusal
-from cloud.live.shape import Object, anomaly, path_object, path_of
+from cloud.live.shape import Object, anomaly, gateway_account, path_object, path_of
 from cloud.store.intervals import Received
 
 router = APIRouter(tags=["history"])
@@ -58,6 +60,14 @@ class WindowFilters(Filters):
     every: str | None = None
 
 
+class GatewayFilters(BaseModel):
+    """Gateways."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    outbox: UUID | None = None
+
+
 @router.get("/v1/anomalies")
 async def anomalies(request: Request, ask: Annotated[AnomalyFilters, Query()]) -> dict[str, Any]:
     """Anomalies by their start, newest first."""
@@ -83,27 +93,44 @@ async def samples(request: Request, ask: Annotated[Filters, Query()]) -> dict[st
 
 
 @router.get("/v1/gateways")
-async def gateways(request: Request) -> dict[str, Any]:
-    """What has been received from each outbox, with the newest line of its gateway."""
-    require(request, "read")
+async def gateways(request: Request, ask: Annotated[GatewayFilters, Query()]) -> dict[str, Any]:
+    """What has been received from each outbox, and its gateway's own account.
+
+    With `outbox` of that one alone, also with the write token that its gateway has: so it can prove
+    what it sent.
+    """
     state = request.app.state
     lines = state.snapshot.gateways()
+    if ask.outbox is not None:
+        require(request, "read", "write")
+        known = state.store.outboxes.get(str(ask.outbox))
+        rows = [_outbox(str(ask.outbox), known, lines)] if known else []
+        return {"gateways": rows}
+    require(request, "read")
     followed = sorted(state.store.outboxes.copy().items())
-    rows = [_outbox(outbox, known, lines.get(known.gateway or "")) for outbox, known in followed]
     silent = sorted(set(lines) - {known.gateway for _, known in followed})
-    rows += [_outbox(None, Received(), lines[identity]) for identity in silent]
+    rows = [_outbox(outbox, known, lines) for outbox, known in followed]
+    rows += [_outbox(None, Received(gateway=identity), lines) for identity in silent]
     return {"gateways": rows}
 
 
-def _outbox(outbox: str | None, known: Received, line: Object | None) -> Object:
+def _outbox(outbox: str | None, known: Received, lines: dict[str, Object]) -> Object:
+    line = lines.get(known.gateway or "")
     return {
         "outbox": outbox,
         "received": known.received,
+        "void": list(known.void),
+        "void_total": known.void_total,
         "holes": known.holes,
         "holes_forgotten": known.holes_forgotten,
         "repeats": known.repeats,
-        "gateway": line,
+        "lag": {"window_s": _age_s(known.window_end_ns), "write_s": _age_s(known.written_ns)},
+        "gateway": gateway_account(line) if line else None,
     }
+
+
+def _age_s(then_ns: int | None) -> float | None:
+    return None if then_ns is None else round((time.time_ns() - then_ns) / 1e9, 3)
 
 
 async def _page(

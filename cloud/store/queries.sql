@@ -24,11 +24,16 @@ SELECT measurement, field, kind FROM other_field;
 
 -- name: outboxes
 -- Everything known about every outbox.
-SELECT outbox, received, repeats, holes_forgotten, gateway FROM outbox;
+SELECT * FROM outbox;
 
 -- name: put_outbox
 -- Replaces what is known about one outbox.
-INSERT OR REPLACE INTO outbox VALUES ($outbox, $received, $repeats, $holes_forgotten, $gateway);
+INSERT OR REPLACE INTO outbox BY NAME
+SELECT
+    $outbox AS outbox, $received AS received, $repeats AS repeats,
+    $holes_forgotten AS holes_forgotten, $gateway AS gateway, $void AS void,
+    $void_forgotten AS void_forgotten, $forgotten_last AS forgotten_last,
+    $window_end_ns AS window_end_ns, $written_ns AS written_ns;
 
 -- name: windows
 -- Newest revision of each window whose start lies in [from, to), oldest first.
@@ -95,7 +100,7 @@ WITH ends AS (
     WHERE w.time_ns > e.newest_ns - $span_ns
     QUALIFY row_number() OVER (
         PARTITION BY enterprise, site, area, line, machine, signal, every, time_ns
-        ORDER BY rev DESC, w.arrival DESC
+        ORDER BY coalesce(rev, 0) DESC, w.arrival DESC
     ) = 1
 )
 SELECT * EXCLUDE (arrival, seen) FROM near

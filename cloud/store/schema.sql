@@ -83,35 +83,50 @@ CREATE TABLE IF NOT EXISTS other_field (
 );
 
 -- name: outbox_tables
--- What has been received from each outbox: closed intervals of line ids (JSON), how many ids came
--- more than once, and the identity of the gateway whose line came from it last.
+-- What has been received from each outbox: closed intervals of line ids (JSON), in `received` those
+-- of ids that came or are void, in `void` the void ones alone; the rest as `Received` names it.
 CREATE TABLE IF NOT EXISTS outbox (
     outbox VARCHAR PRIMARY KEY, received VARCHAR NOT NULL, repeats BIGINT NOT NULL,
     holes_forgotten BIGINT NOT NULL, gateway VARCHAR
 );
 
+-- name: later_columns
+-- Columns that came after the first version, for databases new and old.
+ALTER TABLE gateway ADD COLUMN IF NOT EXISTS retimed BIGINT;
+ALTER TABLE gateway ADD COLUMN IF NOT EXISTS lines_dropped BIGINT;
+ALTER TABLE gateway ADD COLUMN IF NOT EXISTS withheld BIGINT;
+ALTER TABLE gateway ADD COLUMN IF NOT EXISTS outbox_bytes_max BIGINT;
+ALTER TABLE gateway ADD COLUMN IF NOT EXISTS hours_left DOUBLE;
+ALTER TABLE gateway ADD COLUMN IF NOT EXISTS oldest_s DOUBLE;
+ALTER TABLE gateway ADD COLUMN IF NOT EXISTS clock_steps BIGINT;
+ALTER TABLE outbox ADD COLUMN IF NOT EXISTS void VARCHAR DEFAULT '[]';
+ALTER TABLE outbox ADD COLUMN IF NOT EXISTS void_forgotten BIGINT DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN IF NOT EXISTS forgotten_last BIGINT DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN IF NOT EXISTS window_end_ns BIGINT;
+ALTER TABLE outbox ADD COLUMN IF NOT EXISTS written_ns BIGINT;
+
 -- name: views
 -- Newest wins. A window is replaced whole by the highest revision. Of other identities each field
 -- keeps its newest value, as in InfluxDB: writing `ended_ns` to an anomaly leaves its other fields
--- alone. `identity` (with the time) orders rows and names where a page ended; its parts are joined
--- by the unit separator.
+-- alone. Of an anomaly, lines that tell its end come before those that do not: they were made
+-- later, but may arrive first, as a backlog is sent beside the live lines. `identity` (with the
+-- time) orders rows and names where a page ended; its parts are joined by the unit separator.
 CREATE OR REPLACE VIEW window_newest AS
 SELECT *, concat_ws(chr(31), enterprise, site, area, line, machine, signal, every) AS identity
 FROM "window"
 QUALIFY row_number() OVER (
     PARTITION BY enterprise, site, area, line, machine, signal, every, time_ns
-    ORDER BY rev DESC, arrival DESC
+    ORDER BY coalesce(rev, 0) DESC, arrival DESC
 ) = 1;
 CREATE OR REPLACE VIEW anomaly_newest AS
 SELECT
     enterprise, site, area, line, machine, signal, detector, time_ns, max(arrival) AS arrival,
     concat_ws(chr(31), enterprise, site, area, line, machine, signal, detector) AS identity,
-    arg_max(id, arrival) AS id, arg_max(severity, arrival) AS severity,
-    arg_max(score, arrival) AS score, arg_max(value, arrival) AS value,
-    arg_max(expected, arrival) AS expected, arg_max(low, arrival) AS low,
-    arg_max(high, arrival) AS high, arg_max(ended_ns, arrival) AS ended_ns,
-    arg_max(message, arrival) AS message, arg_max(contributors, arrival) AS contributors
-FROM anomaly GROUP BY ALL;
+    arg_max(id, made) AS id, arg_max(severity, made) AS severity, arg_max(score, made) AS score,
+    arg_max(value, made) AS value, arg_max(expected, made) AS expected, arg_max(low, made) AS low,
+    arg_max(high, made) AS high, arg_max(ended_ns, made) AS ended_ns,
+    arg_max(message, made) AS message, arg_max(contributors, made) AS contributors
+FROM (SELECT *, row(ended_ns IS NOT NULL, arrival) AS made FROM anomaly) GROUP BY ALL;
 CREATE OR REPLACE VIEW sample_newest AS
 SELECT
     enterprise, site, area, line, machine, signal, time_ns, max(arrival) AS arrival,

@@ -2,71 +2,40 @@
 
 Enters: parsed writes. Leaves: `Committed`, after the transaction is on disk; rows, to readers.
 Fails: `DataFolderError` when the folder cannot be used, `QueueFullError` when too much waits,
-`StoreError` when the database refuses a commit.
+`StoreError` when the database refuses a commit, or cannot be read now.
 
 One thread owns all writing. It takes every write that waits (group commit), appends their columns
-in one transaction together with the received intervals of their outboxes, and hands the group to
-`on_commit` once DuckDB has synced its log. A group that fails is tried again one write at a time,
-so that one bad write spoils no other. A database that DuckDB has given up, as it does when the disk
-is full, is opened anew: writing goes on as soon as there is room. Readers use cursors of the same
-database in threads of their own; they never wait for writers.
+in one transaction (`transaction.py`) together with what is then known of their outboxes, and hands
+the group to `on_commit` once DuckDB has synced its log. A group that fails is tried again one write
+at a time, so that one bad write spoils no other. A database that DuckDB has given up, as it does
+when the disk is full, is opened anew: writing goes on as soon as there is room. Readers use cursors
+of the same database in threads of their own; they never wait for writers.
 """
 
-import json
 import logging
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from cloud.errors import DataFolderError, QueueFullError, StoreError
-from cloud.ingest.line_protocol import Parsed
-from cloud.live.shape import gateway_identity
 from cloud.settings import Settings
-from cloud.store.intervals import Received, add
 from cloud.store.sql import blocks, query
-from cloud.store.tables import FieldKinds, LiveRow, Sorted, assort, shapes
+from cloud.store.tables import FieldKinds, shapes
+from cloud.store.transaction import Committed, Transaction, Write, remembered
 
 log = logging.getLogger("cloud.store")
 
 FILE_NAME = "andon.duckdb"
 CLOSE_S_MAX = 10.0
 
-
-@dataclass(eq=False, slots=True)
-class Write:
-    """One request's lines on their way to the disk.
-
-    size_bytes : of the body, for the queue's bound.
-    outbox : (uuid, first line id, last line id) where the writer said so.
-    answer : whatever `on_commit` needs to reply; the store does not look at it.
-    """
-
-    parsed: Parsed
-    size_bytes: int = 0
-    outbox: tuple[str, int, int] | None = None
-    answer: Any = None
-
-
-@dataclass(slots=True)
-class Committed:
-    """What became of a write: `error`, or points kept with `conflicts` naming those left out.
-
-    live : lines for the board; empty when the whole write was a repeat of one already received.
-    """
-
-    write: Write
-    conflicts: list[str] = field(default_factory=list)
-    dropped: int = 0
-    live: list[LiveRow] = field(default_factory=list)
-    error: StoreError | None = None
+# What a database says that is closed, given up, or on a full disk; it may be back at once.
+_AWAY = (duckdb.OperationalError, duckdb.FatalException)
 
 
 class Store:
@@ -81,10 +50,7 @@ class Store:
             (measurement, name): kind
             for measurement, name, kind in self.select("foreign_fields")[1]
         }
-        self.outboxes = {
-            outbox: Received(tuple((first, last) for first, last in json.loads(received)), *rest)
-            for outbox, received, *rest in self.select("outboxes")[1]
-        }
+        self.outboxes = {row["outbox"]: remembered(row) for row in self.read("outboxes")}
         self.healthy = True
         self._waiting: deque[Write] = deque()
         self._waiting_bytes = 0
@@ -125,13 +91,19 @@ class Store:
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def select(self, name: str, **parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Column names and rows of the query `name`; safe in any thread."""
-        cursor = self._connection.cursor()
+        """Column names and rows of the query `name`; safe in any thread.
+
+        Raises
+        ------
+        StoreError : the database is being opened anew, or has no room to answer.
+
+        """
         try:
-            result = cursor.execute(query(name), parameters or None)
-            return [column[0] for column in result.description or ()], result.fetchall()
-        finally:
-            cursor.close()
+            with self._connection.cursor() as cursor:
+                result = cursor.execute(query(name), parameters or None)
+                return [column[0] for column in result.description or ()], result.fetchall()
+        except _AWAY as error:
+            raise StoreError("the database cannot be read now; try again") from error
 
     def close(self) -> None:
         """Commit what waits, then close the database; idempotent."""
@@ -167,7 +139,7 @@ class Store:
         if not self.healthy:
             self._mend()
         try:
-            committed = _Transaction(self._connection, self._settings, self._tables).run(
+            committed = Transaction(self._connection, self._settings, self._tables).run(
                 group, self._arrival, self._kinds, self.outboxes
             )
         except Exception as error:  # the owner must outlive whatever a write can do to it
@@ -188,110 +160,13 @@ class Store:
         except duckdb.Error:
             self._connection.close()
             # While there is still no room, the next write tries again.
-            with suppress(DataFolderError, duckdb.Error):
+            with suppress(DataFolderError, StoreError, duckdb.Error):
                 self._connect()
 
     def _tell(self, write: Write, error: Exception) -> None:
         if self.healthy:  # once, not for every write that finds the disk full
             log.error("a write of %d lines was not kept", write.parsed.lines, exc_info=error)
         self.healthy = False
-
-
-class _Transaction:
-    """One group of writes in one transaction; what it learned counts only after the commit."""
-
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, settings: Settings, tables: Any
-    ) -> None:
-        self._connection = connection
-        self._settings = settings
-        self._tables = tables
-        self.done: list[Committed] = []
-        self.arrival = 0
-        self.kinds: FieldKinds = {}
-        self.outboxes: dict[str, Received] = {}
-
-    def run(
-        self,
-        group: Sequence[Write],
-        arrival: int,
-        kinds: FieldKinds,
-        outboxes: dict[str, Received],
-    ) -> "_Transaction":
-        self.arrival = arrival
-        ready: dict[str, list[pa.Table]] = {}
-        for write in group:
-            result = assort(
-                write.parsed,
-                self._tables,
-                kinds | self.kinds if self.kinds else kinds,
-                fields_max=self._settings.foreign_fields_max,
-            )
-            self.kinds |= result.new_kinds
-            for name, tables in result.tables.items():
-                ready.setdefault(name, []).extend(tables)
-            self.done.append(self._receive(write, result, outboxes))
-        self._connection.begin()
-        try:
-            for name, tables in ready.items():
-                self._append(name, pa.concat_tables(tables, promote_options="default"))
-            self._remember()
-            self._connection.commit()
-        except BaseException:
-            self._connection.rollback()
-            raise
-        return self
-
-    def _receive(self, write: Write, result: Sorted, outboxes: dict[str, Received]) -> Committed:
-        done = Committed(write, result.conflicts, result.dropped, result.live)
-        if write.outbox is None:
-            return done
-        name, first, last = write.outbox
-        known = self.outboxes.get(name) or outboxes.get(name)
-        if known is None and len(outboxes) + len(self.outboxes) >= self._settings.outboxes_max:
-            log.warning("outbox %s is not followed: outboxes_max is reached", name)
-            return done
-        known = known or Received()
-        if known.holds(first, last):
-            done.live = []
-        received = add(known, first, last, intervals_max=self._settings.intervals_max)
-        gateways = [
-            gateway_identity(row.tags) for row in result.live if row.measurement == "gateway"
-        ]
-        self.outboxes[name] = received if not gateways else received.of(gateways[-1])
-        return done
-
-    def _append(self, name: str, table: pa.Table) -> None:
-        arrivals = range(self.arrival + 1, self.arrival + 1 + table.num_rows)
-        table = table.append_column("arrival", pa.array(arrivals, pa.int64()))
-        self.arrival += table.num_rows
-        self._insert(name, table)
-
-    def _remember(self) -> None:
-        if self.kinds:
-            names = [
-                {"measurement": measurement, "field": name, "kind": kind}
-                for (measurement, name), kind in self.kinds.items()
-            ]
-            self._insert("other_field", pa.Table.from_pylist(names))
-        for name, received in self.outboxes.items():
-            values = {
-                "outbox": name,
-                "received": json.dumps(received.received),
-                "repeats": received.repeats,
-                "holes_forgotten": received.holes_forgotten,
-                "gateway": received.gateway,
-            }
-            self._connection.execute(query("put_outbox"), values)
-
-    def _insert(self, name: str, table: pa.Table) -> None:
-        self._connection.register("incoming", table)
-        try:
-            # The name is one of the tables of schema.sql, never text of a writer.
-            sql = f'INSERT INTO "{name}" BY NAME SELECT * FROM incoming'  # noqa: S608
-            self._connection.execute(sql)
-        finally:
-            self._connection.unregister("incoming")
 
 
 def _open(path: Path, memory_mib: int) -> duckdb.DuckDBPyConnection:

@@ -67,13 +67,13 @@ class Sorted:
 
     tables : by table name, Arrow tables without `arrival`.
     conflicts : messages that name line, field and both types; at most `CONFLICTS_NAMED_MAX`.
-    dropped : how many points were left out.
+    left_out : where the lines of points left out start in the body.
     new_kinds : fields of foreign measurements seen for the first time.
     """
 
     tables: dict[str, list[pa.Table]] = field(default_factory=dict)
     conflicts: list[str] = field(default_factory=list)
-    dropped: int = 0
+    left_out: list[int] = field(default_factory=list)
     new_kinds: FieldKinds = field(default_factory=dict)
     live: list[LiveRow] = field(default_factory=list)
 
@@ -161,7 +161,7 @@ def _conflicts(
 
 
 def _report(parsed: Parsed, columns: Columns, bad: dict[int, str], result: Sorted) -> None:
-    result.dropped += len(bad)
+    result.left_out += [columns.offset[row] for row in bad]
     for row, reason in sorted(bad.items()):
         if len(result.conflicts) == CONFLICTS_NAMED_MAX:
             return

@@ -4,6 +4,7 @@ Enters: the object of `GET /v1/board?recent=60` (times in ns, values in each sig
 catalogue of words. Leaves: frozen views, most urgent first.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloud.web.anomalies import AnomalyView, anomalies_of, merged
@@ -12,6 +13,8 @@ from cloud.web.words import Words, duration, number
 
 ENDED_MAX = 8
 SILENT_GATEWAY_S = 15.0
+WAITING_S_MAX = 60.0  # lines that wait longer, or less room than this, and the room is told
+ROOM_HOURS_MIN = 1.0
 _URGENCY = {"alarm": 0, "warning": 1, "no_data": 2, "running": 3}
 
 
@@ -47,13 +50,14 @@ class LineView:
 
 @dataclass(frozen=True)
 class GatewayView:
-    """One gateway's ledger as a sentence and a verdict."""
+    """One gateway's ledger as a sentence and a verdict; `trouble` says what is wrong."""
 
     key: str
     gateway: str
     sentence: str
     balanced: bool
     verdict: str
+    trouble: str
     stale: bool
 
 
@@ -214,8 +218,20 @@ def _gateway(gateway: Json, now_ns: int, words: Words) -> GatewayView:
         sentence.format(**counts),
         balanced,
         words[verdict].format(duration=duration(silence_s, words)),
+        " ".join(_troubles(gateway, stale, words)),
         stale,
     )
+
+
+def _troubles(gateway: Json, stale: bool, words: Words) -> Iterator[str]:
+    """What is wrong: lines that wait nowhere, and how long there is room where that matters."""
+    if gateway.get("missing"):
+        yield words["lines_missing"].format(count=number(gateway["missing"], 0))
+    hours = gateway.get("hours_left")
+    waiting = (gateway.get("oldest_s") or 0) > WAITING_S_MAX
+    if hours is not None and (stale or waiting or hours < ROOM_HOURS_MIN):
+        room = words["room_then" if stale else "room"]
+        yield room.format(duration=duration(hours * 3600, words))
 
 
 def _silence_s(gateway: Json, now_ns: int) -> float:

@@ -1,9 +1,10 @@
 """An MQTT broker of our own on 127.0.0.1, for the demo and for tests: mosquitto, else amqtt.
 
 In: nothing but what is installed. Out: a running child process and its URL; anonymous clients are
-let in, nothing is kept on disk. Fails with LineError(UNREACHABLE) where neither broker is
-installed or none answers within `READY_DEADLINE_S`. The child ends with `stop()`, and also when
-the thread that called `start_broker` dies (PR_SET_PDEATHSIG, Linux): call it from the main thread.
+let in, nothing is kept on disk unless a folder is named. Fails with LineError(UNREACHABLE) where
+neither broker is installed or none answers within `READY_DEADLINE_S`. The child ends with `stop()`,
+and also when the thread that called `start_broker` dies (PR_SET_PDEATHSIG, Linux): call it from the
+main thread.
 """
 
 import asyncio
@@ -59,10 +60,13 @@ class Broker:
             self.process.wait()
 
 
-def start_broker(kind: Kind | None = None) -> Broker:
+def start_broker(kind: Kind | None = None, *, port: int = 0, kept: Path | None = None) -> Broker:
     """Start a broker on a free port and wait until it answers.
 
     kind : which one; None takes mosquitto where it is installed, else amqtt.
+    port : this port instead, such as the one it had before.
+    kept : a folder where mosquitto keeps sessions and any number of messages for them. It writes
+        them when it ends, and at SIGUSR1; killed, it forgets what came since.
     """
     kind = kind or ("mosquitto" if _mosquitto() else "amqtt")
     if kind == "mosquitto" and not _mosquitto():
@@ -73,15 +77,17 @@ def start_broker(kind: Kind | None = None) -> Broker:
             "no MQTT broker: neither mosquitto nor the Python package amqtt is installed; "
             "install one of them, or name a running broker with --mqtt-url",
         )
+    if kept is not None and kind != "mosquitto":
+        raise LineError(ExitCode.USAGE, f"{kind} keeps nothing; install mosquitto")
     said = ""
     for _ in range(STARTS_MAX):
-        port = _free_port()
+        tried = port or _free_port()
         with tempfile.TemporaryDirectory(prefix="andon-broker-") as folder:
             log = Path(folder) / "log"
-            process = _launch(_command(kind, port, Path(folder)), log)
-            if _answers(process, port):
-                return Broker(f"mqtt://127.0.0.1:{port}", port, kind, process)
-            Broker("", port, kind, process).stop()
+            process = _launch(_command(kind, tried, Path(folder), kept), log)
+            if _answers(process, tried):
+                return Broker(f"mqtt://127.0.0.1:{tried}", tried, kind, process)
+            Broker("", tried, kind, process).stop()
             said = log.read_text(errors="replace").strip().rpartition("\n")[2]
     raise LineError(ExitCode.UNREACHABLE, f"cannot start {kind}: {said or 'it does not answer'}")
 
@@ -101,21 +107,26 @@ def _mosquitto() -> str | None:
     return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
-def _command(kind: Kind, port: int, folder: Path) -> list[str]:
+def _command(kind: Kind, port: int, folder: Path, kept: Path | None) -> list[str]:
     if kind == "amqtt":
         return [sys.executable, "-m", "hardware.line.broker", str(port)]
     config = folder / "mosquitto.conf"
     config.write_text(
         f"listener {port} 127.0.0.1\n"
         "allow_anonymous true\n"
-        "persistence false\n"
-        f"max_queued_messages {QUEUED_MESSAGES_MAX}\n"
+        f"{_persistence(kept)}"
         "log_dest stderr\n"
         "log_type error\n"
         # Changing to another user would clear the signal that ends it with us.
         f"user {pwd.getpwuid(os.geteuid()).pw_name}\n"
     )
     return [_mosquitto() or "mosquitto", "-c", str(config)]
+
+
+def _persistence(kept: Path | None) -> str:
+    if kept is None:
+        return f"persistence false\nmax_queued_messages {QUEUED_MESSAGES_MAX}\n"
+    return f"persistence true\npersistence_location {kept}/\nmax_queued_messages 0\n"
 
 
 def _launch(command: list[str], log: Path) -> subprocess.Popen[bytes]:

@@ -25,6 +25,7 @@ class Crash:
     cloud: RunningCloud
     before: dict[str, Any]
     board_url_before: str
+    now_ns: int
     browser: httpx.Client
 
 
@@ -43,10 +44,12 @@ def crash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
         ]
         windows = [lines.window(now_ns - n * SECOND_NS, float(n)) for n in range(70)]
         revised = lines.window(now_ns - SECOND_NS, 8.5, rev=3)
-        bodies = ["\n".join(about + windows), revised, "weather,place=hall temperature=21.5 1"]
+        older = lines.window(now_ns - SECOND_NS, 7.5, rev=2)
+        bodies = ["\n".join(about + windows), revised, older]
+        bodies += ["weather,place=hall temperature=21.5 1"]
         for body in bodies:
             assert cloud.write(body).status_code == 204
-        headers = {"X_Andon_Outbox": OUTBOX, "X_Andon_Lines": "1-40"}
+        headers = {"X_Andon_Outbox": OUTBOX, "X_Andon_Lines": "1-40", "X_Andon_Void": "41-43"}
         assert cloud.write(lines.gateway(now_ns, 7), **headers).status_code == 204
         before, url = cloud.get("/v1/board", recent=600), cloud.board_url
         for number in range(20):
@@ -54,7 +57,7 @@ def crash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
             assert cloud.write(line).status_code == 204
         cloud.kill()
         cloud.restart()
-        yield Crash(cloud, before, url, browser)
+        yield Crash(cloud, before, url, now_ns, browser)
 
 
 def test_what_was_answered_204_survives_kill_9(crash: Crash) -> None:
@@ -75,8 +78,23 @@ def test_the_board_is_the_same(crash: Crash) -> None:
 def test_received_lines_are_remembered_with_their_gateway(crash: Crash) -> None:
     [found] = crash.cloud.get("/v1/gateways")["gateways"]
     assert (found["outbox"], found["received"], found["holes"]) == (OUTBOX, [[1, 40]], [])
-    assert (found["gateway"]["gateway"], found["gateway"]["received"]) == ("gw-1", 7)
-    assert found["gateway"]["balanced"] is True
+    assert (found["void"], found["void_total"]) == ([[41, 43]], 3)
+    assert found["gateway"]["gateway"] == "gw-1"
+    assert found["gateway"]["ledger"]["samples"]["received"] == 7
+    assert found["gateway"]["ledger"]["balanced"] is True
+
+
+def test_a_revision_that_was_overtaken_does_not_come_back(crash: Crash) -> None:
+    late = lines.window(crash.now_ns - SECOND_NS, 6.5, rev=2)
+    assert crash.cloud.write(late).status_code == 204
+    [line] = [
+        one
+        for one in crash.cloud.get("/v1/board", recent=60)["lines"]
+        if one["path"]["line"] == "line-1"
+    ]
+    assert line["machines"][0]["signals"][0]["recent"][-2][1] == 8.5
+    found = crash.cloud.get("/v1/windows", line="line-1", limit=10_000)["windows"]
+    assert found["mean"][-2] == 8.5
 
 
 def test_a_foreign_field_keeps_its_first_type(crash: Crash) -> None:

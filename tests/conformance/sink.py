@@ -39,8 +39,8 @@ class SinkConformance:
         sent = packet(b"a v=1 1", b'b v="x\ny \xe8\x89\xaf" 2')
         with WriteServer() as server:
             sink = connect(server.url, 5)
-            sink.send(sent)
-            sink.send(packet(b"c v=3 3", first=3))
+            assert sink.send(sent) == 0  # lines that it cannot hold
+            assert sink.send(packet(b"c v=3 3", first=3)) == 0
             sink.close()
             assert [request.body for request in server.requests] == [sent.body, b"c v=3 3\n"]
 
@@ -106,6 +106,13 @@ class SinkConformance:
             sink = connect(f"http://127.0.0.1:{unused.getsockname()[1]}", 5)
             with pytest.raises(SinkUnreachable, match="connection refused"):
                 sink.send(packet(b"a v=1 1"))
+            sink.close()
+
+    def test_it_says_which_kind_of_server_it_writes_to(self, connect: Connect) -> None:
+        with WriteServer() as server:
+            sink = connect(server.url, 5)
+            sink.send(packet(b"a v=1 1"))
+            assert sink.flavour
             sink.close()
 
     def test_the_far_sides_words_are_bounded(self, connect: Connect) -> None:

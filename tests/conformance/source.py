@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol, TypeVar
 
 import pytest
 
@@ -29,7 +29,10 @@ DEADLINE_S = 8.0
 UNACKNOWLEDGED = 8
 """A pipeline may hold back so many acknowledgements and still read on."""
 
+SomeSource = TypeVar("SomeSource", bound=Source)
 Read = list[tuple[Batch, Ack]]
+Change = Literal["with_other", "without_other", "of_connection"]
+"""Read a second signal as well; no longer; with settings that need another connection."""
 
 
 class FarSide(Protocol):
@@ -45,6 +48,16 @@ class FarSide(Protocol):
         """Vanish, as a process that ends."""
 
 
+class ChangingFarSide(FarSide, Protocol):
+    """A machine side with a second signal; its sources can be told to read that too."""
+
+    async def say_other(self, value: float) -> None:
+        """Have a new value in the second signal."""
+
+    async def apply(self, source: Source, change: Change) -> bool:
+        """Apply a changed configuration to a source."""
+
+
 async def read_until(source: Source, enough: Callable[[Read], bool]) -> Read:
     """Read until there is enough of it, within a deadline."""
     read: Read = []
@@ -57,8 +70,26 @@ async def read_until(source: Source, enough: Callable[[Read], bool]) -> Read:
     return read
 
 
+async def applied(source: Source, change: Coroutine[None, None, bool], read: Read) -> bool:
+    """Apply a change while what comes is read on."""
+    applying = asyncio.create_task(change)
+    read += await read_until(source, lambda _: applying.done())
+    return await applying
+
+
 def values(read: Read) -> list[float]:
     return [float(value) for batch, _ in read for value in batch.value]
+
+
+def values_of(signal: int, read: Read) -> list[float]:
+    return [float(value) for batch, _ in read for value in batch.value[batch.signal == signal]]
+
+
+def signal_of(value: float, read: Read) -> int:
+    """The signal that had this value first."""
+    return next(
+        int(batch.signal[batch.value == value][0]) for batch, _ in read if value in batch.value
+    )
 
 
 def alive(read: Read) -> list[int]:
@@ -67,7 +98,7 @@ def alive(read: Read) -> list[int]:
 
 
 @asynccontextmanager
-async def connected(source: Source) -> AsyncIterator[Source]:
+async def connected(source: SomeSource) -> AsyncIterator[SomeSource]:
     await source.connect()
     try:
         yield source
@@ -238,6 +269,78 @@ class SourceConformance:
                     ack.call()
                 await far.say(100.0)
                 await read_until(source, lambda read: 100.0 in values(read))
+
+        asyncio.run(run())
+
+
+class ApplyConformance:
+    """What every source that is configured must keep when its configuration changes."""
+
+    def far_side(self) -> AbstractAsyncContextManager[ChangingFarSide]:
+        raise NotImplementedError
+
+    def test_signals_come_and_go_in_place_and_the_others_are_not_disturbed(self) -> None:
+        async def run() -> None:
+            async with self.far_side() as far, connected(far.source()) as source:
+                await far.say(1.0)
+                read = await read_until(source, partial(_holds, 1.0))
+                assert await applied(source, far.apply(source, "with_other"), read)
+                await far.say_other(2.0)
+                read += await read_until(source, partial(_holds, 2.0))
+                await far.say(3.0)
+                read += await read_until(source, partial(_holds, 3.0))
+                first, other = signal_of(1.0, read), signal_of(2.0, read)
+                assert first != other
+                own = values_of(first, read)
+                assert own[own.index(1.0) :] == [1.0, 3.0]
+                assert alive(read) == sorted(alive(read))
+                assert await applied(source, far.apply(source, "without_other"), read)
+                rejected = source.rejected()
+                await far.say_other(4.0)
+                await far.say(5.0)
+                read = await read_until(source, partial(_holds, 5.0))
+                assert values(read) == [5.0]
+                assert source.rejected() == rejected
+
+        asyncio.run(run())
+
+    def test_a_change_of_the_connection_is_not_made_in_place_and_nothing_stops(self) -> None:
+        async def run() -> None:
+            async with self.far_side() as far, connected(far.source()) as source:
+                assert not await far.apply(source, "of_connection")
+                await far.say(1.0)
+                await read_until(source, partial(_holds, 1.0))
+
+        asyncio.run(run())
+
+    def test_without_a_connection_a_change_comes_with_the_next_one(self) -> None:
+        async def run() -> None:
+            async with self.far_side() as far:
+                source = far.source()
+                assert await far.apply(source, "with_other")
+                async with connected(source):
+                    await far.say_other(2.0)
+                    await read_until(source, partial(_holds, 2.0))
+                assert await far.apply(source, "without_other")
+                async with connected(source):
+                    await far.say_other(3.0)
+                    await far.say(4.0)
+                    read = await read_until(source, partial(_holds, 4.0))
+                    assert 3.0 not in values(read)
+                    assert 2.0 not in values(read)
+
+        asyncio.run(run())
+
+    def test_a_connection_lost_amid_a_change_brings_it_with_the_next_one(self) -> None:
+        async def run() -> None:
+            async with self.far_side() as far, connected(far.source()) as source:
+                changing = asyncio.create_task(far.apply(source, "with_other"))
+                await asyncio.sleep(0)
+                await source.close()
+                assert await asyncio.wait_for(changing, DEADLINE_S)
+                await source.connect()
+                await far.say_other(2.0)
+                await read_until(source, partial(_holds, 2.0))
 
         asyncio.run(run())
 

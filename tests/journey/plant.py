@@ -86,12 +86,12 @@ def plant(tmp_path: Path, *, line: tuple[str, ...], config: Path = CONFIG) -> It
             gateway.stop()
 
 
-def columns(cloud: RunningCloud, name: str) -> dict[str, list[Any]]:
-    """All of `/v1/<name>`, page after page, as columns."""
+def columns(cloud: RunningCloud, name: str, **filters: str | int) -> dict[str, list[Any]]:
+    """All of `/v1/<name>` that the filters leave, page after page, as columns."""
     found: dict[str, list[Any]] = {}
     cursor: dict[str, str] = {}
     while True:
-        page = cloud.get(f"/v1/{name}", **cursor)
+        page = cloud.get(f"/v1/{name}", **filters, **cursor)
         for column, values in page[name].items():
             found.setdefault(column, []).extend(values)
         if not page["next"]:

@@ -28,6 +28,8 @@ CONFIG = """
 name = "gw-water"
 path = { enterprise = "acme", site = "lab", area = "water", line = "testbed" }
 data = "${ANDON_DEMO_DATA}"
+
+[outbox]
 commit_interval_ms = 100
 
 [[opcua]]

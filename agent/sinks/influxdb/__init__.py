@@ -1,47 +1,48 @@
 """The InfluxDB v2 write API: the sink for the Andon cloud, InfluxDB, QuestDB, VictoriaMetrics.
 
 Enters: packets of line protocol. Leaves: one `POST /api/v2/write` each, gzipped, in nanoseconds,
-with `X-Andon-Outbox` and `X-Andon-Lines` so that the far side can prove that nothing is missing;
-other servers ignore these. influxdb-client owns connection and TLS; it is told to retry nothing,
-and its batching mode is not used, since it drops data after 180 s.
+with `X-Andon-Outbox`, `X-Andon-Lines` and `X-Andon-Void` so that the far side can prove that
+nothing is missing; other servers ignore these. influxdb-client owns connection and TLS; it is told
+to retry nothing, and its batching mode is not used, since it drops data after 180 s.
 
-What can fail, by answer (when to try again is the forwarder's business):
-
-    2xx                         taken, unless it is a web page: then a portal answered, not the API
-    413                         SinkRejected(too_large)
-    400, 422                    SinkRejected; lines beside the wrong one may have been written
-    401, 403, other 3xx, 4xx    SinkRefused: token, scope, bucket or url; needs a person
-    408, 429, 5xx, no answer    SinkUnreachable, with Retry-After
+Servers differ in what they can hold (`flavours.py`). With `auto` the far side is asked which it is
+(`GET /ping`) before the first write over a connection: at the start, after every failure, and once
+in `ASK_AGAIN_S`. What can fail, and what it means: `answers.py`; a 2xx is a yes unless it is a web
+page: then a portal answered, not the API.
 """
 
 from __future__ import annotations
 
-import email.utils
 import re
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.rest import ApiException
+from influxdb_client.service.ping_service import PingService
 from influxdb_client.service.write_service import WriteService
 from urllib3 import exceptions as urllib3_errors
 
-from agent.errors import ConfigError, SinkError, SinkRefused, SinkRejected, SinkUnreachable
+from agent.errors import ConfigError, SinkRefused, SinkRejected, SinkUnreachable
 from agent.lines import Packet
+from agent.sinks.influxdb.answers import brief, no_tls, refusal, silence
+from agent.sinks.influxdb.flavours import AUTO, FLAVOURS, INFLUXDB2, Flavour, recognised
 
 TIMEOUT_S: Final = 10.0
-WORDS_MAX: Final = 300
-"""So many characters of the far side's words are kept."""
+
+ASK_AGAIN_S: Final = 60.0
+"""A connection that was closed and opened again behind our back is found out within this."""
 
 _GZIP_LEVEL: Final = 1
 """Level 1 costs 1.5 us a window line and leaves 56 B of 245; level 9 10.5 us and 45 B."""
 
-_LATER: Final = frozenset({408, 425, 429})
+_LINES: Final = "X-Andon-Lines"
+_VOID: Final = "X-Andon-Void"
 
-_Service: Any = WriteService  # influxdb-client has types for its front door only
+_Services: Any = (WriteService, PingService)  # influxdb-client has types for its front door only
 
 
 class InfluxdbSink:
@@ -51,6 +52,7 @@ class InfluxdbSink:
     token : empty where the far side asks for none
     outbox : the outbox's uuid, sent with every packet
     timeout_s : for connecting, and for each wait for an answer
+    flavour : which server it is, or `auto`
 
     Raises ConfigError for what can be seen offline. Nothing is connected before the first send.
     """
@@ -65,8 +67,9 @@ class InfluxdbSink:
         org: str = "andon",
         bucket: str = "andon",
         timeout_s: float = TIMEOUT_S,
+        flavour: str = AUTO,
     ) -> None:
-        _check(name, url, token, org, bucket, timeout_s)
+        _check(name, url, token, org, bucket, timeout_s, flavour)
         self._name = name
         self._place = {"org": org, "bucket": bucket}
         self._timeout_s = timeout_s
@@ -77,83 +80,104 @@ class InfluxdbSink:
         )  # fmt: skip
         self._api: Any = self._client.api_client
         self._api.set_default_header("X-Andon-Outbox", outbox)
-        self._write = _Service(self._api)
+        self._write, self._ping = (service(self._api) for service in _Services)
+        self._flavour = FLAVOURS.get(flavour)
+        self._ask_at = float("-inf") if flavour == AUTO else float("inf")
 
     @property
     def name(self) -> str:
         """Its name in the configuration."""
         return self._name
 
-    def send(self, packet: Packet) -> None:
+    @property
+    def flavour(self) -> str:
+        """Which server it is; empty while that is not known."""
+        return self._flavour.name if self._flavour else ""
+
+    def send(self, packet: Packet) -> int:
         """Write the packet; return when the far side has said that it has it.
 
-        Raises SinkUnreachable, SinkRefused or SinkRejected, with the far side's own words.
+        Returns how many lines were left out since it cannot hold them; where that is all of them,
+        nothing is sent. Raises SinkUnreachable, SinkRefused or SinkRejected, with its own words.
         """
-        # A default header, because the client has no headers for one request.
-        self._api.set_default_header("X-Andon-Lines", f"{packet.first}-{packet.last}")
         try:
-            _, status, headers = self._write.post_write_with_http_info(
-                **self._place, body=_gzip(packet.body), precision="ns", content_encoding="gzip"
-            )
-        except ApiException as error:
-            raise self._refusal(error) from error
-        except (urllib3_errors.HTTPError, OSError, UnicodeDecodeError) as error:
-            raise SinkUnreachable(f"{self._url}: {self._silence(error)}") from error
-        if "text/html" in _header(headers, "Content-Type"):
-            raise SinkRefused(
-                f"{self._url} answered {status} with a web page",
-                "a portal or another server answers there; check the url and the way to it",
-            )
+            flavour = self._known()
+            body, withheld = flavour.rewrite(packet)
+            if body:
+                self._post(packet, body, flavour)
+        except (SinkUnreachable, SinkRefused):
+            self._ask_at = min(self._ask_at, time.monotonic())
+            raise
+        return withheld
 
     def close(self) -> None:
         """Let go of the connection."""
         self._client.close()
 
-    def _refusal(self, error: ApiException) -> SinkError:
-        """What an answer other than 2xx means."""
-        status, words = error.status or 0, _words(error.body or error.reason)
-        if status == 0:
-            return self._tls(words)
-        message = f"{self._url} answered {status}: {words}"
-        if status == 413:
-            return SinkRejected(message, too_large=True)
-        if status in (400, 422):
-            return SinkRejected(message, "the line breaks a rule of the far side, such as a type")
-        if status >= 500 or status in _LATER:
-            wait = _header(error.headers or {}, "Retry-After")
-            return SinkUnreachable(message, retry_after_s=_retry_after_s(wait))
-        if status in (401, 403):
-            return SinkRefused(message, f"check the token of influxdb {self._name!r} and its scope")
-        return SinkRefused(message, f"check url, org and bucket of influxdb {self._name!r}")
+    def _known(self) -> Flavour:
+        """Which server it is, asked where that is due."""
+        now_s = time.monotonic()
+        if self._flavour is None or now_s >= self._ask_at:
+            self._flavour = self._ask()
+            self._ask_at = now_s + ASK_AGAIN_S
+        return self._flavour
 
-    def _tls(self, words: str) -> SinkError:
-        if "CERTIFICATE_VERIFY_FAILED" in words:
-            return SinkRefused(
-                f"{self._url}: its certificate is not trusted: {words}",
-                "add the plant's certificate authority to the system's trusted ones",
+    def _ask(self) -> Flavour:
+        try:
+            return recognised(self._call(self._ping.get_ping_with_http_info, 0))
+        except (SinkRejected, SinkRefused):
+            return INFLUXDB2  # the write will say what is wrong, if anything is
+
+    def _post(self, packet: Packet, body: bytes, flavour: Flavour) -> None:
+        # Default headers, because the client has no headers for one request.
+        self._api.set_default_header(_LINES, f"{packet.first}-{packet.last}")
+        if packet.void:
+            self._api.set_default_header(_VOID, ",".join(f"{a}-{b}" for a, b in packet.void))
+        else:
+            self._api.default_headers.pop(_VOID, None)
+        is_numbered = body is packet.body and body.count(b"\n") == len(packet)
+        packed: dict[str, Any] = {"body": body}
+        if flavour.gzip:
+            packed = {
+                "body": zlib.compress(body, _GZIP_LEVEL, wbits=31),
+                "content_encoding": "gzip",
+            }
+        headers = self._call(
+            self._write.post_write_with_http_info,
+            len(packet) if is_numbered else 0,
+            precision="ns",
+            **self._place,
+            **packed,
+        )
+        if "text/html" in headers.get("content-type", ""):
+            raise SinkRefused(
+                f"{self._url} answered a write with a web page",
+                "a portal or another server answers there; check the url and the way to it",
             )
-        return SinkUnreachable(f"{self._url}: no TLS connection: {words}")
 
-    def _silence(self, error: Exception) -> str:
-        """Why no answer came, in plain words."""
-        if isinstance(error, urllib3_errors.NameResolutionError):
-            return "its name cannot be resolved"
-        if isinstance(error, urllib3_errors.ConnectTimeoutError) and not isinstance(
-            error, urllib3_errors.NewConnectionError
-        ):
-            return f"no connection within {self._timeout_s:g} s"
-        if isinstance(error, urllib3_errors.NewConnectionError):
-            cause = error.__cause__ or error.__context__
-            return str(getattr(cause, "strerror", None) or error).lower()
-        if isinstance(error, urllib3_errors.TimeoutError | TimeoutError):
-            return f"no answer within {self._timeout_s:g} s"
-        if isinstance(error, UnicodeDecodeError):
-            return "its answer is not text"
-        cause = error.args[-1] if error.args else error
-        return f"the connection broke off: {_words(str(cause))}"
+    def _call(self, request: Callable[..., Any], lines: int, **options: Any) -> dict[str, str]:
+        """The headers of a 2xx answer, their names in lower case. Raises SinkError."""
+        try:
+            _, _, headers = request(**options)
+        except ApiException as error:
+            if not error.status:
+                raise no_tls(self._url, brief(error.reason)) from error
+            raise refusal(
+                error.status, _lower(error.headers or {}), error.body or error.reason,
+                name=self._name, url=self._url, lines=lines,
+            ) from error  # fmt: skip
+        except (urllib3_errors.HTTPError, OSError, UnicodeDecodeError) as error:
+            raise silence(self._url, error, self._timeout_s) from error
+        return _lower(headers)
 
 
-def _check(name: str, url: str, token: str, org: str, bucket: str, timeout_s: float) -> None:
+def _lower(headers: Mapping[str, Any]) -> dict[str, str]:
+    return {name.lower(): str(value) for name, value in headers.items()}
+
+
+def _check(
+    name: str, url: str, token: str, org: str, bucket: str, timeout_s: float, flavour: str
+) -> None:
     where = f"influxdb {name!r}"
     try:
         parts = urlsplit(url)
@@ -175,29 +199,6 @@ def _check(name: str, url: str, token: str, org: str, bucket: str, timeout_s: fl
             raise ConfigError(f"{where}: {option} is empty", f'try {option} = "andon"')
     if not 0 < timeout_s <= 300:
         raise ConfigError(f"{where}: timeout_s is {timeout_s:g}; it must be above 0, at most 300")
-
-
-def _gzip(body: bytes) -> bytes:
-    return zlib.compress(body, _GZIP_LEVEL, wbits=31)
-
-
-def _header(headers: Mapping[str, Any], name: str) -> str:
-    return str(next((v for k, v in headers.items() if k.lower() == name.lower()), ""))
-
-
-def _words(body: object) -> str:
-    """The far side's own words, of JSON only the message, without line ends, bounded."""
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "no reason")
-    found = re.search(r'"(?:message|error|detail)"\s*:\s*"((?:[^"\\]|\\.)+)"', text)
-    text = " ".join((found[1] if found else text).split())
-    return text if len(text) <= WORDS_MAX else text[: WORDS_MAX - 3] + "..."
-
-
-def _retry_after_s(text: str) -> float:
-    """Seconds of a Retry-After header: a number, or a date (RFC 9110, 10.2.3); 0 where neither."""
-    if re.fullmatch(r"\d{1,9}", text.strip()):
-        return float(text)
-    try:
-        return max(email.utils.parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
-    except (ValueError, TypeError):
-        return 0.0
+    if flavour != AUTO and flavour not in FLAVOURS:
+        known = ", ".join([AUTO, *FLAVOURS])
+        raise ConfigError(f"{where}: flavour is {flavour!r}; it must be one of {known}")

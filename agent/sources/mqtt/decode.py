@@ -74,11 +74,20 @@ class Decoder:
     def __init__(self, config: MqttConfig, resolve: Resolve) -> None:
         self.rejected: Counter[str] = Counter()
         self._name = config.name
-        self._rules = [(rule, rule.topic.split("/")) for rule in config.topics]
-        self._resolve = resolve
         self._routes: dict[str, _Route | None] = {}
+        self.renew(config, resolve)
         self._said: set[str] = set()
         self._said_since_s = -math.inf
+
+    def renew(self, config: MqttConfig, resolve: Resolve) -> None:
+        """Decode by these rules from now on; until `settle`, topics without one as before."""
+        self._rules = [(rule, rule.topic.split("/")) for rule in config.topics]
+        self._resolve = resolve
+        self._leaving, self._routes = self._routes, {}
+
+    def settle(self) -> None:
+        """Nothing is on its way any more of topics that have no rule."""
+        self._leaving, self._routes = {}, {}
 
     def signal_of(self, topic: str) -> int | None:
         """The id of the signal that a topic brings; None where it brings none."""
@@ -157,7 +166,7 @@ class Decoder:
             number, text = self._resolve(rule, machine, signal)
             moment = None if layout.time is None else tuple(layout.time.split("."))
             return _Route(number, text, value, moment, layout.time_unit)
-        return None
+        return self._leaving.get(topic)
 
     def _reject(self, cause: str, message: Message, error: Exception) -> None:
         self.rejected[cause] += 1

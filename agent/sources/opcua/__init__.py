@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final
 
 from asyncua import Client, ua
 
@@ -26,19 +26,17 @@ from agent.batch import Batch
 from agent.config import OpcuaConfig
 from agent.errors import SourceError, SourceRefused, SourceUnreachable
 from agent.signals import Signal
-from agent.sources import NO_ACK, Ack
-from agent.sources.opcua.decode import Decoder
+from agent.sources import NO_ACK, Ack, Packets
+from agent.sources.drain import Taken
+from agent.sources.opcua.subscription import Subscription
 
 log = logging.getLogger("andon.opcua")
 
-ITEMS_PER_CALL_MAX: Final = 500
 RESULTS_MAX: Final = 64
 """Publications that may wait for the pipeline; then the server's queues fill, which it reports."""
-KEEP_ALIVE_MS: Final = 250
 SILENT_S: Final = 5.0
 """No publication for this long, and three keep-alives, means that the subscription is dead. As
 often asyncua reads the server's state: a busy PLC or gateway may well take a second to answer."""
-LIFETIME_MS: Final = 60_000
 CLOSE_S: Final = 3.0
 MISSING_SHOWN_MAX: Final = 5
 """So many signals that are not delivered are named; the others are counted."""
@@ -50,23 +48,34 @@ _REFUSALS: Final = (
     ua.uaerrors.BadSecurityChecksFailed,
     ua.uaerrors.BadSecurityPolicyRejected,
 )
-_TRIGGERS: Final = {
-    "status_value": ua.DataChangeTrigger.StatusValue,
-    "status_value_timestamp": ua.DataChangeTrigger.StatusValueTimestamp,
-}
 
 
 class OpcuaSource:
-    """One OPC UA server. `signals` are (id, signal) as the signal table has them."""
+    """One OPC UA server.
 
-    def __init__(self, config: OpcuaConfig, signals: Sequence[tuple[int, Signal]]) -> None:
+    signals : (id, signal) as the signal table has them
+    now_ns : the gateway's clock, UTC
+    """
+
+    redelivers = False
+    redelivered = 0
+
+    def __init__(
+        self,
+        config: OpcuaConfig,
+        signals: Sequence[tuple[int, Signal]],
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._config = config
         self._signals = list(signals)
+        self._now_ns = now_ns
         self._client: Client | None = None
-        self._decoder = Decoder([])
+        self._subscription: Subscription | None = None
+        self._changing = asyncio.Lock()
         self._results: asyncio.Queue[ua.PublishResult | None] = asyncio.Queue(RESULTS_MAX)
+        self._taken = Taken()
         self._lost: SourceError | None = None
-        self._silent_s = SILENT_S
+        self._early = 0
         self._missing_said: list[str] = []
 
     @property
@@ -78,54 +87,86 @@ class OpcuaSource:
         """Every notification brings a sample; nothing is rejected."""
         return {}
 
+    def remember(self, packets: Sequence[Packets]) -> None:
+        """Nothing is redelivered."""
+
     async def connect(self) -> None:
         """Open session and subscription, within `connect_timeout_s`."""
-        config = self._config
-        self._lost = None
-        self._results = asyncio.Queue(RESULTS_MAX)
-        self._client = client = Client(
-            config.endpoint, timeout=config.connect_timeout_s, watchdog_intervall=SILENT_S
-        )
-        client.name = client.description = "Andon agent"
-        client.application_uri = "urn:andon:agent"
-        client.connection_lost_callback = self._on_lost
-        if config.user is not None:
-            client.set_user(config.user)
-            client.set_password(config.password.get_secret_value() if config.password else "")
-        try:
-            async with asyncio.timeout(config.connect_timeout_s):
-                await client.connect()
-                await self._subscribe(client)
-        except _REFUSALS as error:
-            raise SourceRefused(
-                f"{self.name}: {config.endpoint} refuses: {error}",
-                "check user, password and the server's trust list",
-            ) from error
-        except (OSError, TimeoutError, ua.UaError) as error:
-            raise SourceUnreachable(
-                f"{self.name}: {config.endpoint} does not answer: {_reason(error)}",
-                "is the server running, is the port right, does a firewall stand between?",
-            ) from error
+        async with self._changing:
+            config = self._config
+            self._lost = self._subscription = None
+            self._results, self._taken = asyncio.Queue(RESULTS_MAX), Taken()
+            self._client = client = self._new_client()
+            subscription = Subscription(client, config)
+            try:
+                async with asyncio.timeout(config.connect_timeout_s):
+                    await client.connect()
+                    await subscription.open(self._on_result)
+                    self._say_missing(await subscription.follow(self._signals))
+            except _REFUSALS as error:
+                raise SourceRefused(
+                    f"{self.name}: {config.endpoint} refuses: {error}",
+                    "check user, password and the server's trust list",
+                ) from error
+            except (OSError, TimeoutError, ua.UaError) as error:
+                raise SourceUnreachable(
+                    f"{self.name}: {config.endpoint} does not answer: {_reason(error)}",
+                    "is the server running, is the port right, does a firewall stand between?",
+                ) from error
+            self._early = self._results.qsize()
+            if self._client is client:
+                self._subscription = subscription
+
+    async def apply(self, config: OpcuaConfig, signals: Sequence[tuple[int, Signal]]) -> bool:
+        """Take a changed configuration; False where it needs a new source.
+
+        Signals are added to and removed from the living subscription; what the server sent of
+        removed ones is read first. Without a connection, the next one brings it all.
+        """
+        async with self._changing:
+            subscription, missing = self._living(), None
+            if subscription is not None:
+                same = _of_connection(config) == _of_connection(self._config)
+                if not same or not subscription.has_room(signals):
+                    return False
+                try:
+                    await subscription.look_up()
+                    missing = await subscription.follow(signals)
+                except (OSError, TimeoutError, ua.UaError) as error:
+                    if subscription is self._living():
+                        log.warning("%s: signals cannot be changed: %s", self.name, _reason(error))
+                        return False
+            self._config, self._signals = config, list(signals)
+            if missing is not None:
+                self._say_missing(missing)
+                await self._taken.reach(self._taken.count + self._results.qsize())
+            return True
 
     async def batches(self) -> AsyncIterator[tuple[Batch, Ack]]:
         """A batch for each publication."""
-        client = self._client
-        while client is not None and self._client is client:
+        subscription = self._subscription
+        if subscription is None:
+            return
+        silent_s = max(SILENT_S, 3 * subscription.keep_alive_s)
+        while self._subscription is subscription:
             if self._lost is not None and self._results.empty():
                 raise self._lost
             try:
-                result = await asyncio.wait_for(self._results.get(), self._silent_s)
+                result = await asyncio.wait_for(self._results.get(), silent_s)
             except TimeoutError:
                 raise SourceUnreachable(
-                    f"{self.name}: no publication for {self._silent_s:.0f} s",
+                    f"{self.name}: no publication for {silent_s:.0f} s",
                     "does the server hang?",
                 ) from None
+            self._taken.add(1)
             if result is not None:
-                yield self._decoder.batch(result, time.time_ns()), NO_ACK
+                # Not all signals were subscribed yet when the early ones were published.
+                is_early = self._taken.count <= self._early
+                yield subscription.decoder.batch(result, self._now_ns(), is_early), NO_ACK
 
     async def close(self) -> None:
         """End session and connection; a server that does not answer is left."""
-        client, self._client = self._client, None
+        client, self._client, self._subscription = self._client, None, None
         if client is None:
             return
         self._wake()
@@ -138,61 +179,30 @@ class OpcuaSource:
             if protocol is not None and protocol.transport is not None:
                 protocol.transport.abort()
 
-    async def _subscribe(self, client: Client) -> None:
+    def _new_client(self) -> Client:
         config = self._config
-        parameters = ua.CreateSubscriptionParameters()
-        parameters.RequestedPublishingInterval = config.publishing_interval_ms
-        keep_alives = max(1, KEEP_ALIVE_MS // config.publishing_interval_ms)
-        parameters.RequestedMaxKeepAliveCount = keep_alives
-        parameters.RequestedLifetimeCount = max(
-            3 * keep_alives, LIFETIME_MS // config.publishing_interval_ms
+        client = Client(
+            config.endpoint, timeout=config.connect_timeout_s, watchdog_intervall=SILENT_S
         )
-        parameters.PublishingEnabled = True
-        self._decoder = Decoder(self._signals)
-        nodes, missing = await self._nodes(client)
-        created = await client.uaclient.create_subscription(parameters, self._on_result)
-        keep_alive_s = created.RevisedPublishingInterval * created.RevisedMaxKeepAliveCount / 1000
-        self._silent_s = max(SILENT_S, 3 * keep_alive_s)
-        sampling_ms = 0.0
-        for begin in range(0, len(nodes), ITEMS_PER_CALL_MAX):
-            group = list(nodes)[begin : begin + ITEMS_PER_CALL_MAX]
-            request = ua.CreateMonitoredItemsParameters()
-            request.SubscriptionId = created.SubscriptionId
-            request.TimestampsToReturn = ua.TimestampsToReturn.Both
-            request.ItemsToCreate = [self._item(handle, nodes[handle]) for handle in group]
-            answers = await client.uaclient.create_monitored_items(request)
-            for handle, answer in zip(group, answers, strict=True):
-                if answer.StatusCode.is_good():
-                    sampling_ms = max(sampling_ms, answer.RevisedSamplingInterval)
-                else:
-                    missing[handle] = answer.StatusCode.name
-        self._decoder.set_intervals(created.RevisedPublishingInterval, sampling_ms)
-        self._say_missing(missing)
+        client.name = client.description = "Andon agent"
+        client.application_uri = "urn:andon:agent"
+        client.connection_lost_callback = self._on_lost
+        if config.user is not None:
+            client.set_user(config.user)
+            client.set_password(config.password.get_secret_value() if config.password else "")
+        return client
 
-    async def _nodes(self, client: Client) -> tuple[dict[int, ua.NodeId], dict[int, str]]:
-        """NodeIds by client handle, and why some have none.
-
-        A namespace given by URI is looked up at the server.
-        """
-        namespaces = await client.get_namespace_array()
-        nodes, missing = {}, {}
-        for handle, (_, signal) in enumerate(self._signals):
-            text = signal.node
-            if text.startswith("nsu="):
-                uri, _, rest = text[len("nsu=") :].partition(";")
-                if uri not in namespaces:
-                    missing[handle] = f"the server has no namespace {uri!r}"
-                    continue
-                text = f"ns={namespaces.index(uri)};{rest}"
-            nodes[handle] = ua.NodeId.from_string(text)
-        return nodes, missing
+    def _living(self) -> Subscription | None:
+        """The subscription, while its connection lives."""
+        return self._subscription if self._lost is None else None
 
     def _say_missing(self, missing: dict[int, str]) -> None:
         """Name the signals that will not come; the same ones only once."""
-        said = []
-        for handle, why in sorted(missing.items()):
-            _, signal = self._signals[handle]
-            said.append(f"{signal.label} ({signal.node}): {why}")
+        said = [
+            f"{signal.label} ({signal.node}): {missing[number]}"
+            for number, signal in self._signals
+            if number in missing
+        ]
         if said and said != self._missing_said:
             more = len(said) - MISSING_SHOWN_MAX
             log.warning(
@@ -201,20 +211,6 @@ class OpcuaSource:
                 "; ".join(said[:MISSING_SHOWN_MAX]), f"; and {more:,} more" if more > 0 else "",
             )  # fmt: skip
         self._missing_said = said
-
-    def _item(self, handle: int, node: ua.NodeId) -> ua.MonitoredItemCreateRequest:
-        item = ua.MonitoredItemCreateRequest()
-        item.ItemToMonitor.NodeId = node
-        item.ItemToMonitor.AttributeId = ua.AttributeIds.Value
-        item.MonitoringMode = ua.MonitoringMode.Reporting
-        item.RequestedParameters.ClientHandle = handle
-        item.RequestedParameters.SamplingInterval = self._config.sampling_ms
-        item.RequestedParameters.QueueSize = self._config.queue_size
-        item.RequestedParameters.DiscardOldest = True
-        item.RequestedParameters.Filter = ua.DataChangeFilter(
-            Trigger=_TRIGGERS[self._config.trigger]
-        )
-        return item
 
     async def _on_result(self, result: ua.PublishResult) -> None:
         for notification in result.NotificationMessage.NotificationData or ():
@@ -238,3 +234,8 @@ class OpcuaSource:
 
 def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _of_connection(config: OpcuaConfig) -> dict[str, Any]:
+    """The settings that need a new connection, or a new subscription."""
+    return config.model_dump(exclude={"machine", "signals", "connect_timeout_s"})

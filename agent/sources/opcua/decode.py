@@ -16,7 +16,6 @@ import numpy as np
 from asyncua import ua
 
 from agent.batch import GOOD, Batch
-from agent.signals import Signal
 from agent.sources import TEXT_MAX
 from agent.sources.vouch import Vouch
 
@@ -39,24 +38,36 @@ def time_ns(moment: datetime | None) -> int | None:
 
 
 class Decoder:
-    """Decodes the publications of one subscription. Client handle i is `signals[i]`."""
+    """Decodes the publications of one subscription; client handles are given by `add`."""
 
-    def __init__(self, signals: Sequence[tuple[int, Signal]]) -> None:
-        self._ids = np.array([number for number, _ in signals], np.int32)
-        self._text = [signal.kind == "text" for _, signal in signals]
-        self._seen = np.zeros(len(signals), np.bool_)
+    def __init__(self) -> None:
+        self._ids = np.empty(0, np.int32)
+        self._text: list[bool] = []
+        self._seen = np.empty(0, np.bool_)
         self._publishing_ns = 0
         self._sampling_ns = 0
         self._vouch = Vouch(0)
 
-    def set_intervals(self, publishing_ms: float, sampling_ms: float) -> None:
-        """The intervals that the server granted."""
-        self._publishing_ns = int(publishing_ms * MS_NS)
-        self._sampling_ns = int(sampling_ms * MS_NS)
-        self._vouch = Vouch(self._sampling_ns)
+    def __len__(self) -> int:
+        """How many handles were given."""
+        return len(self._text)
 
-    def batch(self, result: ua.PublishResult, received_ns: int) -> Batch:
-        """One publication. It vouches for time unless the server has more to say."""
+    def add(self, signals: Sequence[tuple[int, bool]]) -> range:
+        """New handles for signals, given as id and whether it is text."""
+        first = len(self)
+        self._ids = np.append(self._ids, np.array([number for number, _ in signals], np.int32))
+        self._text += [is_text for _, is_text in signals]
+        self._seen = np.append(self._seen, np.zeros(len(signals), np.bool_))
+        return range(first, len(self))
+
+    def set_intervals(self, publishing_ms: float, sampling_ms: float) -> None:
+        """The intervals that the server granted; of several sampling intervals, the longest."""
+        self._publishing_ns = int(publishing_ms * MS_NS)
+        self._sampling_ns = max(self._sampling_ns, int(sampling_ms * MS_NS))
+        self._vouch.allow(self._sampling_ns)
+
+    def batch(self, result: ua.PublishResult, received_ns: int, is_early: bool = False) -> Batch:
+        """One publication. It vouches for time unless it is early or the server has more to say."""
         message = result.NotificationMessage
         published_ns = time_ns(message.PublishTime) or received_ns
         items = [
@@ -74,13 +85,18 @@ class Decoder:
         )
         status = np.array([_status(item.Value) for item in items], np.uint32)
         self._vouch.take(times, published_ns)
-        alive_ns = 0 if result.MoreNotifications else self._vouch.until(published_ns)
+        alive_ns = 0 if is_early or result.MoreNotifications else self._vouch.until(published_ns)
         return Batch(self._ids[handles], times, values, status, received_ns, alive_ns, tuple(texts))
 
     def _hold_first(self, handles: Any, times: Any, published_ns: int) -> None:
-        """Move the first notification of an item up to the time of its subscription."""
+        """Move the first notification of an item up to the time of its subscription.
+
+        Of an item that was added later, never back to where its silence was vouched for.
+        """
         first = ~self._seen[handles]
-        earliest_ns = published_ns - self._publishing_ns - self._sampling_ns
+        earliest_ns = max(
+            published_ns - self._publishing_ns - self._sampling_ns, self._vouch.vouched_ns
+        )
         times[first] = np.maximum(times[first], earliest_ns)
         self._seen[handles] = True
 

@@ -22,8 +22,8 @@ import pytest
 
 from hardware.line.broker import start_broker
 from hardware.line.opcua import Variable
+from tests.agent.sources.machine import Machine
 from tests.agent.sources.test_mqtt import Publisher
-from tests.agent.sources.test_opcua import Machine
 from tests.write_server import Answer, WriteServer
 
 ROOT = Path(__file__).parents[3]
@@ -112,6 +112,8 @@ def configuration(folder: Path, opcua: str, mqtt_port: int, sink: str) -> Path:
 name = "gw-1"
 path = {{ enterprise = "acme", site = "guiyang", area = "assembly", line = "line-1" }}
 data = "{folder}/data"
+
+[outbox]
 commit_interval_ms = 100
 
 [[opcua]]

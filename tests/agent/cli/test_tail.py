@@ -29,7 +29,7 @@ def window(number: int, text: str = "") -> dict[str, Any]:
 
 @asynccontextmanager
 async def status_server(folder: Path) -> AsyncIterator[StatusServer]:
-    server = StatusServer(folder, lambda: {"gateway": "gw-1"})
+    server = StatusServer(folder, {"status": lambda: {"gateway": "gw-1"}})
     await server.start()
     yield server
     await server.stop()

@@ -95,9 +95,15 @@ def config(tmp_path: Path, environ: dict[str, str]) -> Config:
 
 def test_what_is_left_out_has_its_documented_default(config: Config) -> None:
     gateway, opcua, mqtt, sink = config.gateway, config.opcua[0], config.mqtt[0], config.influxdb[0]
+    outbox = config.outbox
     assert gateway.data == Path("/var/lib/andon")
-    assert (gateway.commit_interval_ms, gateway.signals_max) == (1000, 20_000)
-    assert gateway.batches_max == 1000
+    assert (gateway.signals_max, gateway.batches_max) == (20_000, 1000)
+    assert (outbox.bytes_max_mb, outbox.age_max_days) == (1024, 90)
+    assert (outbox.commit_interval_ms, outbox.write_gb_per_day, outbox.journal) == (
+        None,
+        1.6,
+        "auto",
+    )
     assert (opcua.publishing_interval_ms, opcua.sampling_ms, opcua.queue_size) == (250, 250, 100)
     assert (opcua.trigger, opcua.connect_timeout_s) == ("status_value", 10)
     assert (mqtt.qos, mqtt.keepalive_s, mqtt.clean_start) == (1, 30, False)
@@ -108,6 +114,7 @@ def test_what_is_left_out_has_its_documented_default(config: Config) -> None:
         "ms",
     )
     assert (sink.org, sink.bucket, sink.timeout_s, sink.lines_max) == ("andon", "andon", 10, 5000)
+    assert (sink.flavour, sink.backlog_lines_per_s) == ("auto", 20_000)
     assert (config.detect.enabled, config.detect.warmup_s) == (True, 15)
 
 

@@ -22,11 +22,19 @@ from tests.agent.config.support import changed, error_of
         ),
         pytest.param(
             'name = "gw-1"',
-            'name = "gw-1"\ncomit_interval_ms = 500',
-            "gateway.comit_interval_ms is not a known option\n"
+            'name = "gw-1"\nbatch_max = 500',
+            "gateway.batch_max is not a known option\n"
             "  in DIR/agent.toml, line 3\n"
-            "hint: did you mean commit_interval_ms?",
+            "hint: did you mean batches_max?",
             id="an unknown option with a neighbour",
+        ),
+        pytest.param(
+            'name = "gw-1"',
+            'name = "gw-1"\ncommit_interval_ms = 500',
+            "gateway.commit_interval_ms is not a known option\n"
+            "  in DIR/agent.toml, line 3\n"
+            "hint: it is an option of the table outbox",
+            id="an option of another table",
         ),
         pytest.param(
             'payload = { json = { value = "v", time = "ts" } }',
@@ -96,11 +104,23 @@ from tests.agent.config.support import changed, error_of
         ),
         pytest.param(
             'name = "gw-1"',
-            'name = "gw-1"\ncommit_interval_ms = "1000"',
-            'gateway.commit_interval_ms is "1000"; it must be a whole number\n'
+            'name = "gw-1"\nbatches_max = "1000"',
+            'gateway.batches_max is "1000"; it must be a whole number\n'
             "  in DIR/agent.toml, line 3\n"
             "hint: leave it out for the default, 1000",
             id="text where a number belongs",
+        ),
+        pytest.param(
+            "[[mqtt]]",
+            '[outbox]\njournal = "allways"\ncommit_interval_ms = 5\n[[mqtt]]',
+            'outbox.journal is "allways"; it must be "auto", "always" or "never"\n'
+            "  in DIR/agent.toml, line 16\n"
+            'hint: did you mean "always"?\n'
+            "\n"
+            "error: outbox.commit_interval_ms is 5; it must be at least 10\n"
+            "  in DIR/agent.toml, line 17\n"
+            "hint: For example commit_interval_ms = 1000",
+            id="what the outbox cannot do",
         ),
         pytest.param(
             "[[influxdb]]",

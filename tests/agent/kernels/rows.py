@@ -19,7 +19,7 @@ Sample = tuple[int, int, float, int]
 
 
 class _Row:
-    def __init__(self, array: Array, index: int) -> None:
+    def __init__(self, array: Array, index: Any) -> None:
         object.__setattr__(self, "_at", (array, index))
 
     def __getattr__(self, name: str) -> Any:
@@ -37,13 +37,26 @@ class _Rows:
         self.size = array.size
 
     def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, int | np.integer):
-            return _Row(self.array, int(key))
+        if isinstance(key, int | np.integer) or (isinstance(key, tuple) and self.array.dtype.names):
+            return _Row(self.array, key)
         return self.array[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, _Row):
+            array, index = object.__getattribute__(value, "_at")
+            value = array[index]
+        self.array[key] = value
 
 
 def rows(array: Array) -> Any:
-    return _Rows(array) if numba.config.DISABLE_JIT else array  # type: ignore[attr-defined]
+    if numba.config.DISABLE_JIT and array.dtype.names:  # type: ignore[attr-defined]
+        return _Rows(array)
+    return array
+
+
+def all_rows(arrays: Any) -> Any:
+    """A named tuple of arrays, each as `rows` makes it."""
+    return type(arrays)(*map(rows, arrays))
 
 
 def bits(array: Any) -> dict[str, bytes]:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 from influxdb_client.client.write.point import Point
 
-from agent.ledger import Ledger, LineLedger, SampleLedger
+from agent.config import Config
+from agent.ledger import Ledger, LineLedger, SampleLedger, SinkLedger
 from agent.lines import SAMPLE, WINDOW, Lines, Packet
 from agent.lines.encode import (
     Encoder,
@@ -26,7 +27,9 @@ from agent.lines.encode import (
     point,
     signal_line,
 )
-from agent.signals import Path, Signal
+from agent.lines.report import Reporter
+from agent.outbox import Usage
+from agent.signals import Path, Signal, SignalTable
 from tests.agent.lines import naive_encode
 
 ClientPoint: Any = Point  # it has no types
@@ -223,18 +226,38 @@ def test_an_anomaly_line_keeps_its_start_and_names_its_end() -> None:
 
 
 def test_the_gateway_line_carries_the_ledger_and_stands_for_its_area() -> None:
-    ledger = Ledger(SampleLedger(10, 7, pending=2), LineLedger(4, 3, 1))
+    ledger = Ledger(SampleLedger(10, 7, pending=2), LineLedger(6, 3, 1))
     ledger.samples.filtered["same_time"] = 1
-    measurement, tags, fields, _ = naive_encode.parse(
-        gateway_line(PATH, "gw-1", 1, ledger, outbox_bytes=5, lag_ms=2, version="0.1", signals=3)
-    )
+    ledger.samples.retimed["clock_ahead"] = 4
+    ledger.lines.dropped["quota"] = 2
+    ledger.sinks = {"a": SinkLedger(withheld=1), "b": SinkLedger(withheld=2)}
+    written = gateway_line(
+        PATH, "gw-1", 1, ledger, outbox_bytes=5, outbox_bytes_max=9, hours_left=61, oldest_s=2,
+        lag_ms=2, clock_steps=1, version="0.1", signals=3,
+    )  # fmt: skip
+    measurement, tags, fields, _ = naive_encode.parse(written)
     assert measurement == "gateway"
     assert tags == {"enterprise": "acme", "site": "guiyang", "area": "assembly", "gateway": "gw-1"}
     assert fields == {
-        "received": 10, "derived": 7, "filtered": 1, "dropped": 0, "pending": 2, "made": 4,
-        "acknowledged": 3, "waiting": 1, "replaced": 0, "dead_letter": 0, "balanced": True,
-        "outbox_bytes": 5, "lag_ms": 2.0, "version": "0.1", "signals": 3,
+        "received": 10, "derived": 7, "filtered": 1, "dropped": 0, "pending": 2, "made": 6,
+        "acknowledged": 3, "waiting": 1, "replaced": 0, "dead_letter": 0, "lines_dropped": 2,
+        "retimed": 4, "withheld": 3, "balanced": True, "outbox_bytes": 5, "outbox_bytes_max": 9,
+        "hours_left": 61.0, "oldest_s": 2.0, "lag_ms": 2.0, "clock_steps": 1, "version": "0.1",
+        "signals": 3,
     }  # fmt: skip
+
+
+def test_a_reporter_takes_the_gateways_line_from_ledger_and_usage() -> None:
+    gateway = {"name": "gw-1", "path": {"enterprise": "e", "site": "s", "area": "a", "line": "l"}}
+    reporter = Reporter(Config.model_validate({"gateway": gateway}), SignalTable(1))
+    for usage, told in (
+        (Usage(512, 3_600_512, 3, 5 * 10**9, bytes_in_per_s=100.0), {"hours_left": 10.0}),
+        (Usage(512, 1024, 0, None), {"oldest_s": 0.0}),
+    ):
+        fields = naive_encode.parse(reporter.gateway(Ledger(), 7 * 10**9, usage, 1.5, 4))[2]
+        expected = {"outbox_bytes": 512, "oldest_s": 2.0, "clock_steps": 4, "lag_ms": 1.5} | told
+        assert {name: fields[name] for name in expected} == expected
+        assert ("hours_left" in fields) == ("hours_left" in told)  # left out when nothing comes
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,12 @@ from tests.conformance.outbox import Opening, OutboxConformance
 class TestMemoryOutbox(OutboxConformance):
     @pytest.fixture
     def opening(self) -> Opening:
-        store = Store()
+        store, opened = Store(), list[MemoryOutbox]()
 
-        def opening(sinks: Sequence[str]) -> MemoryOutbox:
-            return MemoryOutbox(sinks, store)
+        def opening(sinks: Sequence[str], *, crash: bool = False, **options: Any) -> MemoryOutbox:
+            if opened and not crash:
+                opened[-1].close()
+            opened.append(MemoryOutbox(sinks, store, **options))
+            return opened[-1]
 
         return opening

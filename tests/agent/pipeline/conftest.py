@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from agent import pipeline as pipeline_module
+from agent import pipeline
+from agent.pipeline import committing, readers
 
 
 @pytest.fixture(autouse=True)
 def _stop_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A source in memory has no heartbeat that would let its reader see the stop."""
-    monkeypatch.setattr(pipeline_module, "STOP_READING_S", 0.1)
+    monkeypatch.setattr(readers, "STOP_READING_S", 0.1)
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorter pauses between tries."""
-    monkeypatch.setattr(pipeline_module, "RETRY_FIRST_S", 0.02)
-    monkeypatch.setattr(pipeline_module, "RETRY_MAX_S", 0.08)
-    monkeypatch.setattr(pipeline_module, "COMMIT_RETRY_S", 0.02)
-    monkeypatch.setattr(pipeline_module, "STOP_COMMIT_S", 0.3)
+    monkeypatch.setattr(readers, "RETRY_FIRST_S", 0.02)
+    monkeypatch.setattr(readers, "RETRY_MAX_S", 0.08)
+    monkeypatch.setattr(committing, "RETRY_S", 0.02)
+    monkeypatch.setattr(pipeline, "STOP_COMMIT_S", 0.3)

@@ -13,11 +13,12 @@ import numpy as np
 
 from agent.batch import Batch
 from agent.config import Config
-from agent.derive import Derive, DetectSettings
+from agent.derive import DetectSettings
 from agent.lines.report import Reporter
 from agent.outbox import Commit
 from agent.outbox.memory import MemoryOutbox, Store
-from agent.pipeline import Pipeline
+from agent.pipeline import Pipeline, PipelineSettings
+from agent.pipeline.recover import recover
 from agent.signals import SECOND_NS, Path, Signal, SignalTable
 from agent.sources.memory import MemorySource
 
@@ -59,8 +60,8 @@ class Outbox(MemoryOutbox):
         self.commits.append(commit)
 
     def lines(self, measurement: bytes, holding: bytes = b"") -> list[bytes]:
-        """The lines of one measurement, in order."""
-        lines = [line for _, line in list(self._store.lines)]
+        """The committed lines of one measurement, in order."""
+        lines = [line.body for line in self._store.committed.lines.values()]
         return [line for line in lines if line.startswith(measurement + b",") and holding in line]
 
 
@@ -77,7 +78,12 @@ class Gateway:
     """One pipeline over these sources; a signal `force` of a machine for each."""
 
     def __init__(
-        self, *sources: MemorySource, outbox: Outbox, interval_s: float = 0.02, queue: int = 100
+        self,
+        *sources: MemorySource,
+        outbox: Outbox,
+        interval_s: float = 0.02,
+        queue: int = 100,
+        journal: str = "auto",
     ) -> None:
         self.outbox = outbox
         self.forward = Forward()
@@ -87,10 +93,12 @@ class Gateway:
                 Signal(PATH, f"press-{number:02}", "force", source.name, every_ns=SECOND_NS)
             )
         settings = DetectSettings(enabled=False)
-        derive = Derive(self.table, settings, outbox.ledger().samples, outbox.checkpoint())
+        found = recover(outbox, self.table, settings, time.time_ns())
         self.pipeline = Pipeline(
-            self.table, sources, derive, outbox, [self.forward], Reporter(CONFIG, self.table),
-            interval_s, queue,
+            self.table, sources, found.derive, outbox, [self.forward],
+            Reporter(CONFIG, self.table),
+            PipelineSettings(queue, interval_s, journal=journal),
+            packets=found.packets,
         )  # fmt: skip
 
     @asynccontextmanager

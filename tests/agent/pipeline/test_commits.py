@@ -9,6 +9,7 @@ import pytest
 from agent import pipeline as pipeline_module
 from agent.batch import empty
 from agent.errors import OutboxError
+from agent.pipeline import committing
 from agent.sources.memory import MemorySource
 from tests.agent.pipeline.gateway import (
     START_NS,
@@ -19,7 +20,7 @@ from tests.agent.pipeline.gateway import (
 )
 
 
-def test_acknowledgements_follow_the_commit_and_the_forwarder_is_woken() -> None:
+def test_acknowledgements_follow_the_commit_and_windows_are_offered_before_it() -> None:
     async def run() -> None:
         source, outbox = MemorySource(), Outbox()
         outbox.watched = source
@@ -29,11 +30,14 @@ def test_acknowledgements_follow_the_commit_and_the_forwarder_is_woken() -> None
             source.feed(*(batch(second) for second in range(5)))
             await until(lambda: outbox.tried > 0 and source.taken == 5, "a commit")
             assert source.acknowledged == []
-            assert not gateway.forward.wake.is_set()
+            assert outbox.lines(b"window") == []
+            live = outbox.packet("cloud", 10, live=True)
+            assert live is not None
+            assert live.body.startswith(b"window,")
+            assert gateway.forward.wake.is_set()
             outbox.blocked.set()
             await until(lambda: len(source.acknowledged) == 5, "acknowledged")
         assert source.acknowledged == list(range(5))
-        assert gateway.forward.wake.is_set()
         assert outbox.ledger().samples.received == 5
 
     asyncio.run(run())
@@ -55,7 +59,7 @@ def test_an_outbox_that_fails_for_a_while_loses_nothing(caplog: pytest.LogCaptur
 
     asyncio.run(run())
     said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert said == ["the disk is full (make room); nothing is lost, machine sides wait"]
+    assert said == ["the disk is full (make room); it is tried again, nothing is lost"]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -98,7 +102,9 @@ def test_a_stop_waits_for_an_outbox_that_recovers() -> None:
     asyncio.run(run())
 
 
-def test_a_full_queue_makes_the_sources_wait() -> None:
+def test_a_full_queue_makes_the_sources_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committing, "UNCOMMITTED_MAX", 1)
+
     async def run() -> None:
         source, outbox = MemorySource(), Outbox()
         outbox.blocked.clear()

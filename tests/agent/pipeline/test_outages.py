@@ -10,6 +10,7 @@ import pytest
 
 from agent.batch import Batch
 from agent.errors import SourceRefused, SourceUnreachable
+from agent.kernels.history import HISTORY_SAMPLES
 from agent.outbox.memory import Store
 from agent.signals import SECOND_NS
 from agent.sources.memory import MemorySource
@@ -161,10 +162,12 @@ def test_samples_too_late_for_their_window_are_said_once_with_their_number(
         source, outbox = MemorySource("press"), Outbox()
         gateway = Gateway(source, outbox=outbox)
         async with gateway.running():
-            source.feed(batch(1), batch(10), batch(2), batch(3))
-            await until(lambda: len(source.acknowledged) == 4, "all of it")
-            source.feed(batch(4))
-            await until(lambda: len(source.acknowledged) == 5, "one more")
+            source.feed(*(batch(second) for second in range(HISTORY_SAMPLES + 10)))
+            source.feed(batch(2.5), batch(3.5))
+            taken = HISTORY_SAMPLES + 12
+            await until(lambda: len(source.acknowledged) == taken, "all of it")
+            source.feed(batch(4.5))
+            await until(lambda: len(source.acknowledged) == taken + 1, "one more")
         assert outbox.ledger().samples.filtered["late"] == 3
 
     asyncio.run(run())

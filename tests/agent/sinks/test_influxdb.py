@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
-import re
 import ssl
-import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -103,6 +100,7 @@ def test_the_token_is_in_no_message_and_no_log(caplog: pytest.LogCaptureFixture)
         ("url", "http://host:99999"), ("url", "http://host?org=x"), ("url", "http://[::1"),
         ("token", "a b"), ("token", "a\r\nX-Header: b"), ("token", "密"), ("org", ""),
         ("bucket", ""), ("timeout_s", 0), ("timeout_s", float("nan")), ("timeout_s", 301),
+        ("flavour", "influx"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_offline_is_said_by_the_constructor(option: str, value: object) -> None:
@@ -110,13 +108,3 @@ def test_what_is_wrong_offline_is_said_by_the_constructor(option: str, value: ob
     with pytest.raises(ConfigError, match=f"influxdb 'cloud': {option} ") as caught:
         InfluxdbSink("cloud", **options)  # type: ignore[arg-type]
     assert option != "token" or str(value) not in str(caught.value)
-
-
-def test_the_sample_configuration_is_valid_toml_with_and_without_its_comments() -> None:
-    import agent.sinks.influxdb as module
-
-    text = Path(module.__file__).with_name("sample.toml").read_text("utf-8")
-    (shown,) = tomllib.loads(text)["influxdb"]
-    (every,) = tomllib.loads(re.sub(r"^# (?=\w+ = )", "", text, flags=re.M))["influxdb"]
-    assert set(shown) == {"name", "url", "token"}
-    assert set(every) == {*shown, "insecure", "org", "bucket", "timeout_s", "lines_max"}

@@ -12,7 +12,7 @@ import pytest
 
 from agent.batch import Batch, empty
 from agent.errors import SourceRefused, SourceUnreachable
-from agent.sources import Source
+from agent.sources import Packets, Source
 from agent.sources.memory import MemorySource
 from tests.conformance.source import SourceConformance, read_until
 
@@ -75,5 +75,23 @@ def test_it_notes_which_batches_were_acknowledged_and_fails_as_told() -> None:
         assert source.acknowledged == [1]
         with pytest.raises(ValueError, match="a mistake"):
             await read_until(source, lambda read: False)
+
+    asyncio.run(run())
+
+
+def test_it_notes_what_it_is_told_and_carries_packets_with_its_batches() -> None:
+    async def run() -> None:
+        source = MemorySource(redelivers=True)
+        packets = Packets(np.array([7], np.uint16), np.array([9], np.uint32))
+        source.remember([packets])
+        assert await source.apply("new")
+        source.applies = False
+        assert not await source.apply("newer", 1)
+        assert source.remembered == [packets]
+        assert source.applied == [("new",), ("newer", 1)]
+        source.feed(empty(1, 1), packets=packets)
+        await source.connect()
+        ((_, ack),) = await read_until(source, lambda read: len(read) == 1)
+        assert ack.packets is packets
 
     asyncio.run(run())

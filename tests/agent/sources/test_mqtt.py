@@ -25,6 +25,8 @@ from hardware.line import broker as broker_module
 from hardware.line.broker import Broker, start_broker
 from tests.conformance.source import (
     CONNECT_S,
+    ApplyConformance,
+    Change,
     Read,
     SourceConformance,
     alive,
@@ -35,6 +37,7 @@ from tests.conformance.source import (
 
 SIGNALS_MAX = 1_000
 TOPIC = {"topic": "line-1/{machine}/{signal}", "payload": {"json": {"value": "v", "time": "ts"}}}
+OTHER_TOPIC = {**TOPIC, "topic": "line-2/{machine}/{signal}"}
 clients = (f"test-{number}" for number in itertools.count())
 
 
@@ -51,16 +54,19 @@ class Numbers:
         return self.known.setdefault((machine, signal), len(self.known)), signal == "unit"
 
 
-def source_of(
-    port: int, client_id: str = "", resolve: Numbers | None = None, **options: Any
-) -> MqttSource:
-    config = MqttConfig.model_validate(
+def config_of(port: int, **options: Any) -> MqttConfig:
+    return MqttConfig.model_validate(
         {
             "name": "floor", "url": f"mqtt://127.0.0.1:{port}", "topics": (TOPIC,),
             "connect_timeout_s": CONNECT_S, **options,
         }
     )  # fmt: skip
-    return MqttSource(config, client_id or next(clients), resolve or Numbers())
+
+
+def source_of(
+    port: int, client_id: str = "", resolve: Numbers | None = None, **options: Any
+) -> MqttSource:
+    return MqttSource(config_of(port, **options), client_id or next(clients), resolve or Numbers())
 
 
 class Publisher:
@@ -90,19 +96,30 @@ class Far:
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self._publisher = Publisher(broker.port)
+        self._numbers = Numbers()
 
-    def source(self) -> Source:
-        return source_of(self.broker.port)
+    def source(self) -> MqttSource:
+        return source_of(self.broker.port, resolve=self._numbers)
 
     async def say(self, value: float) -> None:
         await self._publisher.say(value)
+
+    async def say_other(self, value: float) -> None:
+        await self._publisher.say(value, "line-2/press-02/force")
+
+    async def apply(self, source: Source, change: Change) -> bool:
+        assert isinstance(source, MqttSource)
+        topics = (TOPIC,) if change == "without_other" else (TOPIC, OTHER_TOPIC)
+        options = {"keepalive_s": 7} if change == "of_connection" else {}
+        config = config_of(self.broker.port, topics=topics, **options)
+        return await source.apply(config, self._numbers)
 
     async def go_away(self) -> None:
         self._publisher.close()
         self.broker.stop()
 
 
-class TestMqttSource(SourceConformance):
+class TestMqttSource(SourceConformance, ApplyConformance):
     def source_at(self, port: int) -> Source:
         return source_of(port)
 
@@ -123,8 +140,8 @@ def strict_broker() -> Iterator[int]:
     """A broker that lets nobody in."""
     command = broker_module._command
 
-    def strict(kind: Any, port: int, folder: FilePath) -> list[str]:
-        line = command(kind, port, folder)
+    def strict(kind: Any, port: int, folder: FilePath, *kept: Any) -> list[str]:
+        line = command(kind, port, folder, *kept)
         config = folder / "mosquitto.conf"
         config.write_text(config.read_text().replace("anonymous true", "anonymous false"))
         return line
@@ -136,11 +153,15 @@ def strict_broker() -> Iterator[int]:
     broker.stop()
 
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    broker = start_broker("mosquitto")
-    yield broker.port
-    broker.stop()
+async def commit(source: MqttSource, read: Read) -> None:
+    """Acknowledge, and wait until the broker has it: it answers what comes after in order.
+
+    One that connects at once takes the session over, and what the broker has not read is gone.
+    """
+    for _, ack in read:
+        ack.call()
+    assert source._connection is not None
+    await source._connection.unsubscribe(["nothing"])
 
 
 @contextmanager
@@ -159,35 +180,14 @@ def test_an_unacknowledged_message_comes_again_and_an_acknowledged_one_does_not(
                 first = await read_until(source, lambda read: 1.0 in values(read))
                 await sensor.say(2.0)
                 await read_until(source, lambda read: 2.0 in values(read))
-                for _, ack in first:
-                    ack.call()
+                await commit(source, first)
             async with connected(source_of(port, client_id)) as source:
                 read = await read_until(source, lambda read: 2.0 in values(read))
                 assert values(read) == [2.0]
-                for _, ack in read:
-                    ack.call()
+                await commit(source, read)
             async with connected(source_of(port, client_id)) as source:
                 read = await read_until(source, lambda read: len(alive(read)) > 1)
                 assert values(read) == []
-
-    asyncio.run(run())
-
-
-def test_an_acknowledgement_from_before_a_reconnect_is_not_sent_in_the_new_session(
-    port: int,
-) -> None:
-    async def run() -> None:
-        source = source_of(port)
-        with publisher(port) as sensor:
-            async with connected(source):
-                await sensor.say(1.0)
-                old = await read_until(source, lambda read: 1.0 in values(read))
-            async with connected(source):
-                await read_until(source, lambda read: 1.0 in values(read))
-                for _, ack in old:
-                    ack.call()
-            async with connected(source):
-                await read_until(source, lambda read: 1.0 in values(read))
 
     asyncio.run(run())
 
@@ -267,8 +267,7 @@ def test_what_cannot_be_read_is_counted_acknowledged_and_said_once(
                 await sensor.say(1.0, "line-1/press-01/speed")
                 read = await read_until(source, lambda read: 1.0 in values(read))
                 assert source.rejected() == {"unreadable": len(broken)}
-                for _, ack in read:
-                    ack.call()
+                await commit(source, read)
             async with connected(source_of(port, client_id)) as source:
                 await read_until(source, lambda read: len(alive(read)) > 1)
                 assert source.rejected() == {}
@@ -318,10 +317,20 @@ def test_a_reader_thread_that_dies_is_noticed(port: int) -> None:
         with publisher(port) as sensor:
             source = source_of(port)
             async with connected(source):
-                assert source._client is not None
-                source._client.on_message = die
+                assert source._connection is not None
+                source._connection._client.on_message = die
                 await sensor.say(1.0)
                 with pytest.raises(Exception, match=r"floor: .* is lost: a mistake"):
                     await read_until(source, lambda read: False)
+
+    asyncio.run(run())
+
+
+def test_it_reads_the_clock_it_was_given(port: int) -> None:
+    async def run() -> None:
+        source = MqttSource(config_of(port), next(clients), Numbers(), lambda: 7)
+        async with connected(source):
+            read = await read_until(source, lambda read: len(read) == 1)
+            assert read[0][0].received_ns == 7
 
     asyncio.run(run())

@@ -6,12 +6,10 @@ import asyncio
 import logging
 import math
 import re
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -21,15 +19,16 @@ from asyncua.server.subscription_service import SubscriptionService
 from pydantic import SecretStr
 
 from agent.batch import BAD_WAITING_FOR_INITIAL_DATA
-from agent.config import OpcuaConfig
-from agent.signals import Path, Signal
 from agent.sources import Source
 from agent.sources.opcua import OpcuaSource
 from agent.sources.opcua.decode import Decoder, time_ns
 from hardware.line.faults import Bad
-from hardware.line.opcua import NAMESPACE, MachineServer, Variable
+from hardware.line.opcua import NAMESPACE, Variable
+from tests.agent.sources.link import Link, linked
+from tests.agent.sources.machine import Machine, column, config_of, signal_of, source_of
 from tests.conformance.source import (
-    CONNECT_S,
+    ApplyConformance,
+    Change,
     Read,
     SourceConformance,
     alive,
@@ -38,7 +37,6 @@ from tests.conformance.source import (
     values,
 )
 
-PATH = Path("acme", "guiyang", "assembly", "line-1")
 TYPE = ua.VariantType
 BAD_SENSOR = 0x808C_0000
 UNCERTAIN = 0x408F_0000
@@ -73,74 +71,9 @@ TEXTS: list[tuple[ua.VariantType, Any, str | None]] = [
 ]
 
 
-def signal_of(name: str, kind: str = "analog", node: str = "") -> Signal:
-    node = node or f"nsu={NAMESPACE};s=press-01.{name}"
-    return Signal(PATH, "press-01", name, "press", kind=kind, node=node)  # type: ignore[arg-type]
-
-
-def source_of(url: str, signals: Sequence[Signal] = (), **options: Any) -> OpcuaSource:
-    signals = signals or [signal_of("ram_force")]
-    config = OpcuaConfig.model_validate(
-        {
-            "name": "press", "endpoint": url, "machine": "press-01", "security": "none",
-            "publishing_interval_ms": 50, "connect_timeout_s": CONNECT_S,
-            "signals": tuple({"name": s.name, "node": s.node} for s in signals),
-            **options,
-        }
-    )  # fmt: skip
-    return OpcuaSource(config, list(enumerate(signals)))
-
-
-class Machine:
-    """One server in a thread of its own: asyncua takes seconds to build one's address space."""
-
-    def __init__(self, variables: Sequence[Variable]) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._server = MachineServer(0, variables)
-        self._call(self._server.open()).result(30)
-        self.url = self._server.url
-
-    def stop(self) -> None:
-        self._call(self._server.close()).result(5)
-        self._call(self._cancel_all()).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
-
-    async def _cancel_all(self) -> None:
-        """End what asyncua leaves running."""
-        left = asyncio.all_tasks(self._loop) - {asyncio.current_task(self._loop)}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-
-    async def write(self, name: str, value: Any, time_ns: int | None = None) -> None:
-        """Set a variable of press-01."""
-        moment_ns = time.time_ns() if time_ns is None else time_ns
-        await asyncio.wrap_future(
-            self._call(self._server.write(f"press-01/{name}", value, moment_ns))
-        )
-
-    async def write_status(self, name: str, value: float, status: int, time_ns: int) -> None:
-        """Set a variable of press-01, and its status."""
-        moment: Any = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
-        data = ua.DataValue(ua.Variant(value), ua.StatusCode(ua.UInt32(status)), moment)
-        node, _ = self._server._nodes[f"press-01/{name}"]
-        assert self._server._server is not None
-        space = self._server._server.iserver.aspace
-        await asyncio.wrap_future(
-            self._call(space.write_attribute_value(node, ua.AttributeIds.Value, data))
-        )
-
-    def _call(self, call: Coroutine[Any, Any, Any]) -> Future[Any]:
-        return asyncio.run_coroutine_threadsafe(call, self._loop)
-
-
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
-    names = ["ram_force", "status", "unchanged", "flood"]
+    names = ["ram_force", "other", "status", "unchanged", "flood"]
     variables = [Variable("press-01", name) for name in names]
     variables += [Variable("press-01", f"number_{i}", k) for i, (k, *_) in enumerate(NUMBERS)]
     variables += [Variable("press-01", f"text_{i}", k) for i, (k, *_) in enumerate(TEXTS)]
@@ -152,22 +85,35 @@ def machine() -> Iterator[Machine]:
 class Far:
     """The machine behind a connection that can be cut."""
 
-    def __init__(self, machine: Machine, cut: Callable[[], None], port: int) -> None:
+    def __init__(self, machine: Machine, link: Link) -> None:
         self._machine = machine
-        self._cut = cut
-        self._url = re.sub(r":\d+/", f":{port}/", machine.url)
+        self._link = link
+        self._url = re.sub(r":\d+/", f":{link.port}/", machine.url)
 
-    def source(self) -> Source:
+    def source(self) -> OpcuaSource:
         return source_of(self._url)
 
     async def say(self, value: float) -> None:
         await self._machine.write("ram_force", value)
 
+    async def say_other(self, value: float) -> None:
+        await self._machine.write("other", value)
+
+    async def apply(self, source: Source, change: Change) -> bool:
+        assert isinstance(source, OpcuaSource)
+        signals = [signal_of("ram_force"), signal_of("other")]
+        if change == "without_other":
+            del signals[1]
+        options = {"user": "other"} if change == "of_connection" else {}
+        return await source.apply(
+            config_of(self._url, signals, **options), list(enumerate(signals))
+        )
+
     async def go_away(self) -> None:
-        self._cut()
+        self._link.close()
 
 
-class TestOpcuaSource(SourceConformance):
+class TestOpcuaSource(SourceConformance, ApplyConformance):
     @pytest.fixture(autouse=True)
     def _machine(self, machine: Machine) -> None:
         self.machine = machine
@@ -177,42 +123,12 @@ class TestOpcuaSource(SourceConformance):
 
     @asynccontextmanager
     async def far_side(self) -> AsyncIterator[Far]:
-        port = int(re.findall(r":(\d+)/", self.machine.url)[0])
-        writers: list[asyncio.StreamWriter] = []
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-            writers.extend((writer, inner_writer))
-            await asyncio.gather(_pump(reader, inner_writer), _pump(inner_reader, writer))
-
-        def cut() -> None:
-            server.close()
-            for writer in writers:
-                writer.close()
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        yield Far(self.machine, cut, server.sockets[0].getsockname()[1])
-        cut()
+        async with linked(int(re.findall(r":(\d+)/", self.machine.url)[0])) as link:
+            yield Far(self.machine, link)
 
     @asynccontextmanager
     async def refusing(self) -> AsyncIterator[Source]:
         yield source_of(self.machine.url, user="nobody", password=SecretStr("wrong"))
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-    writer.close()
-
-
-def column(read: Read, signal: int, name: str) -> list[Any]:
-    return [
-        item
-        for batch, _ in read
-        for number, item in zip(batch.signal, getattr(batch, name), strict=True)
-        if number == signal
-    ]
 
 
 def texts(read: Read, signal: int) -> list[str | None]:
@@ -343,7 +259,8 @@ def publication(times: Sequence[Any], more: bool = False) -> ua.PublishResult:
 
 
 def test_a_time_that_is_no_time_is_the_publications() -> None:
-    decoder = Decoder([(0, signal_of("ram_force"))])
+    decoder = Decoder()
+    decoder.add([(0, False)])
     result = publication([ua.win_epoch_to_datetime(0), ua.win_epoch_to_datetime(2**63 - 1), None])
     batch = decoder.batch(result, time.time_ns())
     published_ns = time_ns(result.NotificationMessage.PublishTime)
@@ -351,7 +268,8 @@ def test_a_time_that_is_no_time_is_the_publications() -> None:
 
 
 def test_a_publication_with_more_to_come_vouches_for_nothing() -> None:
-    decoder = Decoder([(0, signal_of("ram_force"))])
+    decoder = Decoder()
+    decoder.add([(0, False)])
     assert decoder.batch(publication([None], more=True), time.time_ns()).alive_until_ns == 0
     assert decoder.batch(publication([None]), time.time_ns()).alive_until_ns > 0
 
@@ -384,5 +302,27 @@ def test_a_subscription_that_the_server_ends_is_lost_and_vouches_for_nothing(
             await source._on_result(ua.PublishResult(NotificationMessage=message))
             with pytest.raises(Exception, match="press: the server ended the subscription: BadT"):
                 await read_until(source, lambda read: False)
+
+    asyncio.run(run())
+
+
+def test_the_first_value_of_an_added_signal_is_not_late() -> None:
+    decoder = Decoder()
+    decoder.set_intervals(50, 0)
+    decoder.add([(0, False)])
+    vouched_ns = decoder.batch(publication([None]), time.time_ns()).alive_until_ns
+    decoder.add([(1, False)])
+    result = publication([datetime(2020, 1, 1, tzinfo=UTC)])
+    result.NotificationMessage.NotificationData[0].MonitoredItems[0].ClientHandle = ua.UInt32(1)
+    assert decoder.batch(result, time.time_ns()).time_ns.tolist() >= [vouched_ns]
+
+
+def test_it_reads_the_clock_it_was_given(machine: Machine) -> None:
+    async def run() -> None:
+        signals = [signal_of("ram_force")]
+        source = OpcuaSource(config_of(machine.url, signals), list(enumerate(signals)), lambda: 7)
+        async with connected(source):
+            read = await read_until(source, lambda read: len(read) == 1)
+            assert read[0][0].received_ns == 7
 
     asyncio.run(run())

@@ -6,6 +6,8 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -22,6 +24,12 @@ START_NS = 1_700_000_000 * lines.SECOND_NS
 def means(cloud: RunningCloud, line: str) -> list[float]:
     found: list[float] = cloud.get("/v1/windows", line=line)["windows"]["mean"]
     return found
+
+
+def account(cloud: RunningCloud, outbox: str) -> Any:
+    """What the cloud says of one outbox; None where it never heard of it."""
+    found = cloud.get("/v1/gateways", outbox=outbox)["gateways"]
+    return found[0] if found else None
 
 
 def error(answer: httpx.Response) -> tuple[int, str, str]:
@@ -165,8 +173,48 @@ def test_broken_outbox_headers_are_refused(cloud: RunningCloud) -> None:
         {"X_Andon_Outbox": uuid, "X_Andon_Lines": "0-1"},
         {"X_Andon_Outbox": uuid},
         {"X_Andon_Lines": "1-2"},
+        {"X_Andon_Void": "1-2"},
     ):
         assert cloud.write("m f=1 1", **headers).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "void", ["", "3", "2-1", "0-1", "1-2;4-5", "1-2,", "1-99999999999999999999"]
+)
+def test_a_broken_void_header_is_named_and_nothing_is_written(
+    cloud: RunningCloud, void: str
+) -> None:
+    uuid = str(uuid4())
+    headers = {"X_Andon_Outbox": uuid, "X_Andon_Lines": "1-1", "X_Andon_Void": void}
+    status, code, message = error(cloud.write("m f=1 1", **headers))
+    assert (status, code) == (400, "invalid")
+    assert message.startswith(f"X-Andon-Void is {void!r}")
+    assert account(cloud, uuid) is None
+
+
+def test_ids_told_void_are_no_holes(cloud: RunningCloud) -> None:
+    uuid = str(uuid4())
+    for written, void in (("1-2", "3-4"), ("7-8", "5-5, 10-10")):
+        headers = {"X_Andon_Outbox": uuid, "X_Andon_Lines": written, "X_Andon_Void": void}
+        body = "\n".join(lines.window(START_NS + n, line="void") for n in range(2))
+        assert cloud.write(body, **headers).status_code == 204
+    found = account(cloud, uuid)
+    assert found["received"] == [[1, 2], [7, 8]]
+    assert (found["void"], found["void_total"]) == ([[3, 5], [10, 10]], 4)
+    assert (found["holes"], found["repeats"]) == ([[6, 6], [9, 9]], 0)
+
+
+def test_a_line_left_out_of_a_write_has_not_been_received(cloud: RunningCloud) -> None:
+    uuid = str(uuid4())
+    written = [lines.window(START_NS + n, line="left-out") for n in range(4)]
+    written[2] = written[2].replace("mean=1.5", 'mean="high"')
+    headers = {"X_Andon_Outbox": uuid, "X_Andon_Lines": "11-14"}
+    assert cloud.write("\n".join(written), **headers).status_code == 422
+    found = account(cloud, uuid)
+    assert found["received"] == [[11, 12], [14, 14]]
+    headers = {"X_Andon_Outbox": uuid, "X_Andon_Lines": "15-15", "X_Andon_Void": "13-13"}
+    assert cloud.write(lines.window(START_NS, line="left-out"), **headers).status_code == 204
+    assert account(cloud, uuid)["holes"] == [[1, 10]]
 
 
 def test_concurrent_writers_find_their_lines_as_soon_as_they_are_answered(
@@ -194,17 +242,26 @@ def test_sending_again_duplicates_nothing_and_tells_the_repeat(cloud: RunningClo
         headers = {"X_Andon_Outbox": uuid, "X_Andon_Lines": interval}
         assert cloud.write(body, **headers).status_code == 204
     assert means(cloud, "again") == [0.0, 1.0, 2.0, 3.0, 4.0]
-    [found] = [g for g in cloud.get("/v1/gateways")["gateways"] if g["outbox"] == uuid]
+    found = account(cloud, uuid)
     assert found["received"] == [[1, 5], [9, 12]]
     assert found["holes"] == [[6, 8]]
     assert found["repeats"] == 5
 
 
 def test_of_two_revisions_the_higher_counts_whatever_comes_last(cloud: RunningCloud) -> None:
-    for rev, mean in ((0, 1.0), (2, 3.0), (1, 2.0)):
-        cloud.write(lines.window(START_NS, mean, line="revised", rev=rev))
-    found = cloud.get("/v1/windows", line="revised")["windows"]
-    assert (found["mean"], found["rev"]) == ([3.0], [2])
+    revisions = ((0, 1.0), (2, 9.0), (2, 3.0), (1, 2.0))
+    in_turn = [lines.window(START_NS, mean, line="revised", rev=rev) for rev, mean in revisions]
+    at_once = [lines.window(START_NS, mean, line="at-once", rev=rev) for rev, mean in revisions]
+    for body in (*in_turn, "\n".join(at_once)):
+        assert cloud.write(body).status_code == 204
+    for name in ("revised", "at-once"):
+        found = cloud.get("/v1/windows", line=name)["windows"]
+        assert (found["mean"], found["rev"]) == ([3.0], [2])
+        board = cloud.get("/v1/board", recent=60)["lines"]
+        [line] = [one for one in board if one["path"]["line"] == name]
+        signal = line["machines"][0]["signals"][0]
+        assert (signal["window"]["mean"], signal["window"]["rev"]) == (3.0, 2)
+        assert [row[1] for row in signal["recent"]] == [3.0]
 
 
 def test_a_full_queue_answers_503_and_when_to_come_back(tmp_path: Path) -> None:

@@ -26,14 +26,15 @@ class Board:
         self.snapshot = Snapshot(load(**limits), now_ns=lambda: self.now_ns)
 
     def take(self, *written: str) -> list[Event]:
+        return self.snapshot.apply(self.rows(*written))
+
+    def rows(self, *written: str) -> list[LiveRow]:
         parsed = parse("\n".join(written).encode(), now_ns=0, line_bytes_max=10_000)
-        return self.snapshot.apply(
-            [
-                LiveRow(columns.measurement, tags, time_ns, fields)
-                for columns in parsed.columns
-                for tags, time_ns, fields in rows(columns)
-            ]
-        )
+        return [
+            LiveRow(columns.measurement, tags, time_ns, fields)
+            for columns in parsed.columns
+            for tags, time_ns, fields in rows(columns)
+        ]
 
     def line(self, name: str = "line-1", recent: int = 0) -> dict[str, Any]:
         board = json.loads(self.snapshot.board(recent))
@@ -84,15 +85,53 @@ def test_machines_stand_in_flow_order_then_by_name() -> None:
     assert [one["machine"] for one in board.line()["machines"]] == ["z", "a", "aa", "b"]
 
 
-def test_a_lower_or_equal_revision_changes_nothing_and_is_not_told() -> None:
+@pytest.mark.parametrize("seconds", [-1, -2])
+def test_a_lower_revision_and_a_repeat_change_nothing_and_are_not_told(seconds: int) -> None:
     board = Board()
-    board.take(lines.window(at(-1), 1.0, rev=1))
-    assert board.take(lines.window(at(-1), 9.0, rev=0)) == []
-    assert board.take(lines.window(at(-1), 9.0, rev=1)) == []
-    assert board.signal()["window"]["mean"] == 1.0
-    [event] = board.take(lines.window(at(-1), 2.0, rev=2))
-    assert event.name == "windows"
+    board.take(lines.window(at(-2), 5.0, rev=1), lines.window(at(-1), 5.0, rev=1))
+    assert board.take(lines.window(at(seconds), 9.0, rev=0)) == []
+    assert board.take(lines.window(at(seconds), 5.0, rev=1)) == []
+    assert board.signal()["window"]["mean"] == 5.0
+    assert [row[1] for row in board.signal(recent=2)["recent"]] == [5.0, 5.0]
+
+
+@pytest.mark.parametrize("rev", [1, 2])
+def test_of_equal_revisions_the_newest_counts_and_a_higher_one_always(rev: int) -> None:
+    board = Board()
+    board.take(lines.window(at(-2), 5.0, rev=1), lines.window(at(-1), 5.0, rev=1))
+    for seconds in (-2, -1):
+        [event] = board.take(lines.window(at(seconds), 2.0, rev=rev))
+        assert event.name == "windows"
     assert board.signal()["window"]["mean"] == 2.0
+    assert [row[1] for row in board.signal(recent=2)["recent"]] == [2.0, 2.0]
+
+
+def test_of_equal_revisions_a_field_that_no_chart_shows_counts_too() -> None:
+    board = Board()
+    board.take(lines.window(at(-1)))
+    [event] = board.take(lines.window(at(-1)).replace("n=10i", "n=11i"))
+    assert (event.data[0]["window"]["n"], board.signal()["window"]["n"]) == (11, 11)
+
+
+def test_a_line_from_before_an_anomalys_end_that_comes_after_it_changes_nothing() -> None:
+    board = Board()
+    board.take(lines.anomaly(at(-9), f'severity="alarm",message="was high",ended_ns={at(-1)}i'))
+    assert board.take(lines.anomaly(at(-9), 'severity="warning",message="high"')) == []
+    [shown] = board.line()["anomalies"]
+    assert (shown["severity"], shown["message"]) == ("alarm", "was high")
+
+
+def test_lines_are_missing_when_two_reports_in_a_row_lack_more_than_wait_at_the_gateway() -> None:
+    board = Board()
+
+    def missing(seconds: int, holes: int, waiting: int) -> int:
+        [row] = board.rows(lines.gateway(at(seconds), waiting=waiting))
+        row.fields["missing"] = holes
+        [event] = board.snapshot.apply([row])
+        return int(event.data["missing"])
+
+    told = [missing(-9 + n, *one) for n, one in enumerate([(3, 5), (9, 5), (7, 5), (7, 7), (8, 1)])]
+    assert told == [0, 0, 2, 0, 0]
 
 
 def test_a_late_window_joins_the_recent_ones_and_not_the_newest() -> None:

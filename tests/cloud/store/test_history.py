@@ -1,11 +1,20 @@
 """Reads of what is kept: ranges, filters, pages, and clear answers to wrong questions."""
 
+import asyncio
 import base64
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import httpx
 import pytest
 
+from cloud.access.credentials import Credentials
+from cloud.app import create_app
+from cloud.settings import load
+from cloud.store.store import Store
 from tests.cloud import lines
 from tests.cloud.server import RunningCloud, running_cloud
 
@@ -116,6 +125,8 @@ def _cursor(text: str) -> str:
         ("windows", "cursor=" + _cursor('[1, "\\ud800"]'), "cursor"),
         ("anomalies", "open=maybe", "open"),
         ("samples", "every=1s", "every"),
+        ("gateways", "outbox=7", "outbox"),
+        ("gateways", "gateway=gw-1", "gateway"),
         ("board", "recent=601", "recent"),
         ("board", "recent=-1", "recent"),
         ("board", "recnt=1", "recnt"),
@@ -148,6 +159,73 @@ def test_reads_need_a_token_or_a_session_and_not_a_write_token(
     assert cloud.client.get(url, headers=headers).status_code == 403
 
 
+def test_a_write_token_reads_the_account_of_the_outbox_it_names_and_no_more(
+    cloud: RunningCloud,
+) -> None:
+    ours, other = (str(uuid4()) for _ in range(2))
+    for uuid in (ours, other):
+        assert cloud.write("m f=1", X_Andon_Outbox=uuid, X_Andon_Lines="1-1").status_code == 204
+    headers = {"Authorization": f"Bearer {cloud.write_token}"}
+    url = f"{cloud.url}/v1/gateways"
+    answer = cloud.client.get(url, params={"outbox": ours.upper()}, headers=headers)
+    assert [one["outbox"] for one in answer.json()["gateways"]] == [ours]
+    unknown = cloud.client.get(url, params={"outbox": str(uuid4())}, headers=headers)
+    assert unknown.json() == {"gateways": []}
+    assert cloud.client.get(url, headers=headers).status_code == 403
+    assert cloud.client.get(url, params={"outbox": ours}).status_code == 401
+
+
+def test_an_outbox_tells_its_lag_and_its_gateway_accounts_for_itself(cloud: RunningCloud) -> None:
+    uuid, now_ns = str(uuid4()), time.time_ns()
+    body = "\n".join(
+        [
+            lines.window(now_ns - 70 * lines.SECOND_NS, every="10s"),
+            lines.window(now_ns - 65 * lines.SECOND_NS, every="1s"),
+            lines.window(now_ns + 900 * lines.SECOND_NS, line="ahead"),
+            lines.gateway(now_ns, received=8, name="own-account", waiting=2),
+        ]
+    )
+    assert cloud.write(body, X_Andon_Outbox=uuid, X_Andon_Lines="1-4").status_code == 204
+    [found] = cloud.get("/v1/gateways", outbox=uuid)["gateways"]
+    assert 60 <= found["lag"]["window_s"] < 64
+    assert 0 <= found["lag"]["write_s"] < 4
+    assert found["gateway"] == {
+        "gateway": "own-account", "site": "guiyang", "area": "assembly", "seen_ns": now_ns,
+        "outbox_bytes": 4096, "outbox_bytes_max": 1048576, "hours_left": 61.5, "oldest_s": 0.5,
+        "lag_ms": 1.5, "clock_steps": 1, "version": "0.1.0", "signals": 12,
+        "ledger": {
+            "balanced": True,
+            "samples": {"received": 8, "derived": 8, "filtered": 0, "dropped": 0, "pending": 0},
+            "retimed": 3,
+            "lines": {
+                "made": 11, "acknowledged": 5, "waiting": 2, "replaced": 1, "dead_letter": 1,
+                "dropped": 2,
+            },
+            "withheld": 0,
+        },
+    }  # fmt: skip
+
+
+def test_a_read_while_the_database_is_opened_anew_is_answered_503(tmp_path: Path) -> None:
+    settings = load(data=tmp_path)
+    store, credentials = Store(settings), Credentials(settings)
+    made = credentials.create_first_tokens(None)
+    assert made is not None
+    app = create_app(settings, store, credentials)
+    store._connection.close()
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://cloud") as client:
+            return await client.get("/v1/windows", headers={"Authorization": f"Bearer {made[1]}"})
+
+    answer = asyncio.run(ask())
+    store.close()
+    credentials.close()
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
 def test_gateways_of_one_name_in_two_plants_are_two(cloud: RunningCloud) -> None:
     uuids = ["11111111-3a86-4a6f-8e6a-7f2b8b9c1d10", "22222222-3a86-4a6f-8e6a-7f2b8b9c1d10"]
     for number, (uuid, site) in enumerate(zip(uuids, ("guiyang", "lyon"), strict=True)):
@@ -156,7 +234,8 @@ def test_gateways_of_one_name_in_two_plants_are_two(cloud: RunningCloud) -> None
     assert cloud.write(lines.gateway(BASE_NS, name="silent")).status_code == 204
     found = {one["outbox"]: one["gateway"] for one in cloud.get("/v1/gateways")["gateways"]}
     assert [found[uuid]["site"] for uuid in uuids] == ["guiyang", "lyon"]
-    assert [found[uuid]["received"] for uuid in uuids] == [0, 1]
+    received = [found[uuid]["ledger"]["samples"]["received"] for uuid in uuids]
+    assert received == [0, 1]
     assert found[None]["gateway"] == "silent"
 
 

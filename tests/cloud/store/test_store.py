@@ -2,18 +2,19 @@
 
 import resource
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from cloud.errors import DataFolderError, QueueFullError
+from cloud.errors import DataFolderError, QueueFullError, StoreError
 from cloud.ingest.line_protocol import parse
 from cloud.settings import Settings, load
 from cloud.store.sql import blocks
-from cloud.store.store import Committed, Store, Write
+from cloud.store.store import Store
+from cloud.store.transaction import Committed, Write
 from tests.cloud import lines
 from tests.cloud.server import until
 
@@ -27,9 +28,14 @@ class Desk:
         self.store = Store(settings)
         self.store.listen(self._on_commit)
 
-    def write(self, body: str, outbox: tuple[str, int, int] | None = None) -> None:
+    def write(
+        self,
+        body: str,
+        outbox: tuple[str, int, int] | None = None,
+        void: Sequence[tuple[int, int]] = (),
+    ) -> None:
         parsed = parse(body.encode(), now_ns=0, line_bytes_max=10_000)
-        self.store.submit(Write(parsed, len(body), outbox))
+        self.store.submit(Write(parsed, len(body), outbox, void))
 
     def hold(self) -> None:
         self.write("hold f=1 1")
@@ -131,7 +137,7 @@ def test_a_repeat_of_received_lines_is_kept_from_the_board(desk: Desk) -> None:
     until(lambda: sum(map(len, desk.groups)) == 3)
     done = [one for group in desk.groups for one in group]
     assert [len(one.live) for one in done] == [1, 0, 1]
-    assert desk.store.outboxes["box"].received == ((1, 3),)
+    assert desk.store.outboxes["box"].received == [(1, 3)]
 
 
 def test_later_lines_add_fields_to_an_anomaly_and_leave_the_others(desk: Desk) -> None:
@@ -141,6 +147,52 @@ def test_later_lines_add_fields_to_an_anomaly_and_leave_the_others(desk: Desk) -
     until(lambda: sum(map(len, desk.groups)) == 2)
     [row] = desk.store.read("live_anomalies", ended=5)
     assert (row["severity"], row["score"], row["ended_ns"]) == ("alarm", 0.9, 9)
+
+
+def test_of_an_anomaly_the_lines_that_tell_its_end_count_whenever_they_came(desk: Desk) -> None:
+    desk.go_on.set()
+    desk.write(lines.anomaly(5, 'severity="alarm",score=0.9,message="was high",ended_ns=9i'))
+    desk.write(lines.anomaly(5, 'id="a",severity="warning",score=0.5,message="high"'))
+    until(lambda: sum(map(len, desk.groups)) == 2)
+    [row] = desk.store.read("live_anomalies", ended=5)
+    assert (row["id"], row["severity"], row["message"]) == ("a", "alarm", "was high")
+
+
+def test_lines_not_received_before_reach_the_board_though_others_of_their_write_did(
+    desk: Desk,
+) -> None:
+    desk.go_on.set()
+    for number, (first, last, void) in enumerate([(1, 2, ((3, 4),)), (3, 4, ()), (3, 4, ())], 1):
+        desk.write(lines.window(number), ("box", first, last), void)
+    until(lambda: sum(map(len, desk.groups)) == 3)
+    done = [one for group in desk.groups for one in group]
+    assert [len(one.live) for one in done] == [1, 1, 0]
+
+
+def test_a_database_of_the_first_version_opens_and_learns_the_later_columns(
+    tmp_path: Path,
+) -> None:
+    with duckdb.connect(str(tmp_path / "andon.duckdb")) as old:
+        for name in ("tables", "foreign_tables", "outbox_tables"):
+            old.execute(blocks("schema.sql")[name])
+        old.execute("INSERT INTO outbox VALUES ('box', '[[1, 5]]', 2, 0, NULL)")
+    for void in ((7, 8), (9, 9)):
+        desk = Desk(load(data=tmp_path))
+        desk.go_on.set()
+        desk.write(lines.gateway(1), ("box", 6, 6), (void,))
+        desk.store.close()
+    store = Store(load(data=tmp_path))
+    known = store.outboxes["box"]
+    [line] = store.read("live_gateways")
+    store.close()
+    assert (known.received, list(known.void), known.repeats) == ([(1, 6)], [(7, 9)], 3)
+    assert (line["retimed"], line["hours_left"]) == (3, 61.5)
+
+
+def test_a_read_while_the_database_is_away_says_to_come_back(desk: Desk) -> None:
+    desk.store._connection.close()
+    with pytest.raises(StoreError, match="try again"):
+        desk.store.read("outboxes")
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

@@ -69,6 +69,31 @@ def test_a_verdict_older_than_15_s_says_how_old_it_is(show: Open, plant: Plant) 
     assert verdict.evaluate("it => getComputedStyle(it).fontWeight") == "600"
 
 
+@pytest.mark.parametrize(
+    ("told", "trouble"),
+    [
+        ({"hours_left": 61.0, "missing": 0, "oldest_s": 0.4}, ""),
+        ({"hours_left": 61.0, "oldest_s": 90.0}, "Room for 2 d 13 h without a connection."),
+        ({"hours_left": 0.5}, "Room for 30 min without a connection."),
+        ({"missing": 1204}, "1,204 lines have not arrived and wait nowhere."),
+    ],
+)
+def test_a_gateway_tells_its_room_and_missing_lines_when_something_is_wrong(
+    show: Open, plant: Plant, told: dict[str, float], trouble: str
+) -> None:
+    page = show().page
+    plant.report(**told)
+    assert view(plant).gateways[0].trouble == trouble
+    expect(page.locator(".gateway .trouble")).to_have_text(trouble)
+
+
+def test_a_silent_gateway_tells_what_room_it_had(show: Open, plant: Plant) -> None:
+    plant.gateway |= {"hours_left": 61.0, "seen_ns": plant.gateway["seen_ns"] - 20 * SECOND_NS}
+    said = "It then had room for 2 d 13 h without a connection."
+    assert view(plant).gateways[0].trouble == said
+    expect(show().page.locator(".gateway .trouble")).to_have_text(said)
+
+
 def test_arrows_join_only_machines_with_a_place_that_units_pass(plant: Plant) -> None:
     def flows() -> list[bool]:
         return [one.flows_in for one in view(plant).lines[0].machines]

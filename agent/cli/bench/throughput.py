@@ -1,0 +1,98 @@
+"""How many samples a second one core takes from a source into the committed outbox.
+
+Enters: nothing but a folder. Leaves: `samples_per_s`, by the processor time of all threads, and
+`encode_us_per_line`. All that the service does is done: windows, detectors, journal, checkpoints,
+commits with fsync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from agent.cli.bench.synthetic import CONFIG, SyntheticSource, add_signals
+from agent.derive import NO_CHECKPOINT, Derive, DetectSettings
+from agent.ledger import SampleLedger
+from agent.lines import WINDOW, Lines
+from agent.lines.encode import Encoder
+from agent.lines.report import Reporter
+from agent.outbox.sqlite import open_outbox
+from agent.pipeline import Pipeline, PipelineSettings
+from agent.signals import SECOND_NS, SignalTable
+
+SIGNALS: Final = 1000
+BATCHES: Final = 10
+INTERVAL_NS: Final = SECOND_NS // 20
+INTERVALS: Final = 3000
+SINK: Final = "cloud"
+LINES: Final = 100_000
+RUNS: Final = 5
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """The figures, by name."""
+    return _samples(folder) | {"encode_us_per_line": _encode_us()}
+
+
+def _samples(folder: Path) -> dict[str, float]:
+    outbox = open_outbox(folder / "throughput.db", [SINK])
+    table = SignalTable(SIGNALS)
+    ids = add_signals(table, "bench", SIGNALS, every_s=1)
+    derive = Derive(table, DetectSettings(), SampleLedger(), NO_CHECKPOINT, time.time_ns())
+    began: list[float] = []
+
+    async def run() -> tuple[float, float]:
+        stop = asyncio.Event()
+        source = SyntheticSource(
+            "bench", ids, INTERVAL_NS,
+            batches=BATCHES, paced=False, stop_after=INTERVALS, done=stop.set,
+        )  # fmt: skip
+        pipeline = Pipeline(
+            table, [source], derive, outbox, [], Reporter(CONFIG, table),
+            PipelineSettings(journal="always"),
+        )  # fmt: skip
+        began[:] = time.perf_counter(), time.process_time()
+        await pipeline.run(stop)
+        return time.perf_counter() - began[0], time.process_time() - began[1]
+
+    wall_s, cpu_s = asyncio.run(run())
+    ledger = outbox.ledger()
+    written = outbox.written_bytes
+    outbox.close()
+    samples = ledger.samples.received
+    assert samples == SIGNALS * INTERVALS
+    assert ledger.balanced
+    return {
+        "samples": samples,
+        "samples_per_s": samples / cpu_s,
+        "samples_per_s_wall": samples / wall_s,
+        "lines": ledger.lines.made,
+        "written_bytes_per_sample": written / samples,
+    }
+
+
+def _encode_us() -> float:
+    """Of a window line, the median of some runs."""
+    table = SignalTable(SIGNALS)
+    add_signals(table, "bench", SIGNALS, every_s=1)
+    encoder = Encoder(dict(enumerate(table)))
+    random = np.random.default_rng(1)
+    rows = np.zeros(LINES, WINDOW)
+    rows["signal"] = np.arange(LINES) % SIGNALS
+    rows["start_ns"] = time.time_ns()
+    rows["every_ns"], rows["n"], rows["good"] = SECOND_NS, 20, 1.0
+    for name in ("mean", "std", "min", "max", "first", "last"):
+        rows[name] = random.normal(50, 10, LINES)
+    rows["increase"] = np.nan
+    encoder.encode(Lines(rows[:100]))
+    seconds = []
+    for _ in range(RUNS):
+        began_s = time.perf_counter()
+        encoder.encode(Lines(rows))
+        seconds.append(time.perf_counter() - began_s)
+    return statistics.median(seconds) / LINES * 1e6

@@ -1,0 +1,155 @@
+"""`andon check`: validates a configuration offline and says what it would read and send."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from agent.cli.check.preview import preview
+from agent.cli.check.preview import tell as tell_preview
+from agent.cli.terminal import fail, print_data, print_json
+from agent.config import Config, config_error, examine, signals
+from agent.config import schema as config_schema
+from agent.errors import AndonError
+
+CONFIG_PATH: Final = Path("/etc/andon/agent.toml")
+"""Where a gateway's configuration is unless a command is told otherwise."""
+
+
+def check(
+    config: Annotated[Path, typer.Argument(help="The configuration to check.")] = CONFIG_PATH,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of a configuration instead.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Say what would change in the running service instead.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Validate a configuration, offline.
+
+    Says what it would read and send; with --diff what a reload would do, or a start where no
+    service runs. A service applies its own files within seconds: check a draft beside them.
+
+    Everything that is wrong is told in one go, with file, line and way out; exit code 2.
+    """
+    if schema:
+        print_json(config_schema())
+        return
+    found = examine(config)
+    if isinstance(found, list):
+        if json:
+            print_json({"valid": False, "problems": [problem.document() for problem in found]})
+        fail(config_error(found))
+    summary = summarise(found)
+    said = f"{config} is valid\n\n"
+    if not diff:
+        if json:
+            print_json({"valid": True, **summary})
+        else:
+            print_data(said + tell(summary))
+        return
+    try:
+        would = preview(found)
+    except AndonError as error:
+        fail(error)
+    if json:
+        print_json({"valid": True, **summary, "difference": would.document()})
+    else:
+        print_data(said + "\n".join(tell_preview(would)))
+
+
+def summarise(config: Config) -> dict[str, Any]:
+    """What a configuration would read and send, as plain JSON values."""
+    sources: list[dict[str, Any]] = [
+        {
+            "name": opcua.name,
+            "kind": "opcua",
+            "address": opcua.endpoint,
+            "signals": len(opcua.signals),
+            "publishing_interval_ms": opcua.publishing_interval_ms,
+        }
+        for opcua in config.opcua
+    ]
+    sources += [
+        {
+            "name": mqtt.name,
+            "kind": "mqtt",
+            "address": mqtt.url,
+            "signals": len(mqtt.signals),
+            "topics": [topic.filter for topic in mqtt.topics],
+        }
+        for mqtt in config.mqtt
+    ]
+    return {
+        "gateway": config.gateway.name,
+        "path": config.gateway.path.model_dump(),
+        "data": str(config.gateway.data),
+        "outbox": config.outbox.model_dump(),
+        "machines": [machine.name for machine in config.machines],
+        "sources": sources,
+        "signals": len(signals(config)) + sum(len(mqtt.signals) for mqtt in config.mqtt),
+        "signals_max": config.gateway.signals_max,
+        "sinks": [
+            {
+                "name": sink.name,
+                "kind": "influxdb",
+                "address": sink.url,
+                "bucket": sink.bucket,
+                "flavour": sink.flavour,
+            }
+            for sink in config.influxdb
+        ],
+        "detect": config.detect.model_dump(),
+    }
+
+
+def tell(summary: dict[str, Any]) -> str:
+    """The summary as lines for a person."""
+    rows = [
+        ("gateway", f"{summary['gateway']}, {'/'.join(summary['path'].values())}"),
+        ("data", str(summary["data"])),
+        ("outbox", _keeps(summary["outbox"])),
+    ]
+    if summary["machines"]:
+        rows.append(("machines", ", ".join(summary["machines"])))
+    rows += [
+        ("source", f"{source['name']}, {source['address']}: {_reads(source)}")
+        for source in summary["sources"]
+    ]
+    rows.append(("signals", f"{summary['signals']:,} named, {summary['signals_max']:,} at most"))
+    rows += [
+        ("sink", f"{sink['name']}, {sink['address']}, bucket {sink['bucket']}{_flavour(sink)}")
+        for sink in summary["sinks"]
+    ] or [("sink", "none: what is read goes nowhere")]
+    detect = summary["detect"]
+    on = f"on, after {detect['warmup_s']:g} s of learning" if detect["enabled"] else "off"
+    rows.append(("detection", on))
+    return "\n".join(f"  {title:<10} {text}" for title, text in rows)
+
+
+def _reads(source: dict[str, Any]) -> str:
+    if source["kind"] == "opcua":
+        every = f"sent every {source['publishing_interval_ms']:,} ms"
+        return f"{_count(source['signals'], 'signal')}, {every}"
+    named = f", {_count(source['signals'], 'signal')} described" if source["signals"] else ""
+    return f"{', '.join(source['topics'])}{named}"
+
+
+def _keeps(outbox: dict[str, Any]) -> str:
+    interval_ms = outbox["commit_interval_ms"]
+    return (
+        f"at most {outbox['bytes_max_mb']:,} MB and {outbox['age_max_days']:g} days, "
+        + (f"committed every {interval_ms:,} ms, " if interval_ms else "")
+        + f"{outbox['write_gb_per_day']:g} GB a day to the disk, journal {outbox['journal']}"
+    )
+
+
+def _flavour(sink: dict[str, Any]) -> str:
+    return "" if sink["flavour"] == "auto" else f", {sink['flavour']}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

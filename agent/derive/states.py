@@ -1,0 +1,142 @@
+"""The kernels' arrays, one row a signal, and what a signal's settings mean to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.kernels import history, level, silence, windows
+from agent.signals import KINDS, Signal
+
+Array = npt.NDArray[Any]
+Ids = npt.NDArray[np.int32]
+
+GROW_MIN: Final = 64
+
+OF_SIGNAL: Final = np.dtype([("signal", np.int32)])
+DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    "windows": windows.STATE,
+    "level": level.STATE,
+    "silence": silence.STATE,
+    "kept": OF_SIGNAL,
+    "base": windows.STATE,
+    "book": history.BOOK,
+    "entries": history.ENTRY,
+    "late": np.dtype([("late", np.bool_)]),
+}
+"""The arrays of a checkpoint; those from `kept` on are of signals whose history is in it."""
+
+
+class States:
+    """State of `known` signals; the arrays may be longer."""
+
+    def __init__(self) -> None:
+        self.known = 0
+        self.windows = windows.new_state(0)
+        self.history = history.new_history(0)
+        self.level = level.new_state(0)
+        self.silence = silence.new_state(0)
+        self.raw = np.zeros(0, np.bool_)
+
+    @property
+    def pending(self) -> int:
+        """How many samples no window has told of yet."""
+        return windows.open_samples(self.windows) + history.late_samples(self.history)
+
+    def grow(self, count: int) -> None:
+        """Make room for `count` signals."""
+        if count > self.windows.size:
+            size = max(GROW_MIN, 2 * self.windows.size, count)
+            self.windows = _grown(self.windows, size)
+            self.history = history.History(*(_grown(rows, size) for rows in self.history))
+            self.level = _grown(self.level, size)
+            self.silence = _grown(self.silence, size)
+            self.raw = _grown(self.raw, size)
+
+    def is_configured(self, number: int, signal: Signal) -> bool:
+        """Whether this row's windows are those of the signal's settings."""
+        row = self.windows[number]
+        wanted = (signal.every_ns, signal.hold_ns, KINDS.index(signal.kind))
+        return bool((row["every_ns"], row["hold_ns"], row["kind"]) == wanted)
+
+    def configure(self, number: int, signal: Signal) -> None:
+        """Set what the kernels need to know of a signal; its windows have not begun."""
+        kind = KINDS.index(signal.kind)
+        for rows in (self.windows, self.history.base):
+            rows[number]["every_ns"] = signal.every_ns
+            rows[number]["hold_ns"] = signal.hold_ns
+            rows[number]["kind"] = kind
+        self.level[number]["active"] = signal.kind == "analog"
+        quiet = self.silence[number]
+        quiet["active"] = signal.kind in ("analog", "counter")
+        quiet["moves"] = signal.kind == "analog"
+        quiet["vouched"] = signal.hold_ns == 0
+        self.raw[number] = signal.raw
+
+    def forget_windows(self, numbers: Ids) -> None:
+        """Their windows begin anew with the next sample; what was open is gone."""
+        for rows in (self.windows, self.history.base):
+            settings = rows[numbers][["every_ns", "hold_ns", "kind"]]
+            rows[numbers] = np.zeros(1, rows.dtype)
+            for name in settings.dtype.names or ():
+                rows[name][numbers] = settings[name]
+        self.history.book[numbers] = np.zeros(1, history.BOOK)
+        self.history.late[numbers] = False
+
+    def forget_learned(self, numbers: Iterable[int]) -> None:
+        """The detectors learn these signals anew."""
+        for number in numbers:
+            self.level[number] = np.zeros(1, level.STATE)[0]
+            self.silence[number] = np.zeros(1, silence.STATE)[0]
+
+    def end_episodes(self, numbers: Ids) -> None:
+        """The detectors know of no open episode of these signals."""
+        self.level["open"][numbers] = False
+        self.silence["open"][numbers] = False
+
+    def arrays(self, kept: Ids) -> dict[str, Array]:
+        """What a checkpoint holds: all signals, and the history of those in `kept`."""
+        book = self.history.book[kept]
+        book["middle"] = False  # it only saves work, and is not in the checkpoint
+        places = _places(kept, book["count"])
+        return {
+            "windows": self.windows[: self.known],
+            "level": self.level[: self.known],
+            "silence": self.silence[: self.known],
+            "kept": kept.view(OF_SIGNAL),
+            "base": self.history.base[kept],
+            "book": book,
+            "entries": self.history.entries.reshape(-1)[places],
+            "late": self.history.late.reshape(-1)[places].view(DTYPES["late"]),
+        }
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take what `arrays` gave. The history of others than `kept` begins with their windows."""
+        self.known = len(arrays["windows"])
+        self.grow(self.known)
+        self.windows[: self.known] = arrays["windows"]
+        self.level[: self.known] = arrays["level"]
+        self.silence[: self.known] = arrays["silence"]
+        h, kept = self.history, arrays["kept"]["signal"]
+        h.base[: self.known] = arrays["windows"]
+        h.base[kept] = arrays["base"]
+        h.book[kept] = arrays["book"]
+        places = _places(kept, arrays["book"]["count"])
+        h.entries.reshape(-1)[places] = arrays["entries"]
+        h.late.reshape(-1)[places] = arrays["late"]["late"]
+
+
+def _places(kept: Ids, count: Array) -> Array:
+    """Where the entries of these signals are, in the flat array of all."""
+    columns = np.arange(history.HISTORY_SAMPLES)
+    places = kept[:, None] * np.int64(history.HISTORY_SAMPLES) + columns
+    return places[columns < count[:, None]]
+
+
+def _grown(rows: Array, size: int) -> Array:
+    larger = np.zeros((size, *rows.shape[1:]), rows.dtype)
+    larger[: len(rows)] = rows
+    return larger

@@ -1,0 +1,96 @@
+"""Wiring: the configuration of today is what counts, whatever topics brought before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.cli.check.difference import source_tables
+from agent.cli.service.wiring import Wiring, resolver
+from agent.config import Config, load
+from agent.errors import SignalsFull
+from agent.signals import SECOND_NS, SignalTable
+from tests.agent.config.support import ENVIRON, GOOD
+
+
+def config_of(folder: Path, text: str = GOOD) -> Config:
+    file = folder / "agent.toml"
+    file.write_text(text, encoding="utf-8")
+    return load(file, ENVIRON)
+
+
+def learned(config: Config, *names: str) -> SignalTable:
+    """The table of a run in which these signals of conveyor-01 came."""
+    table = wired(config, SignalTable(100))
+    resolve = resolver(config, config.mqtt[0], table)
+    for name in names:
+        resolve(config.mqtt[0].topics[0], "conveyor-01", name)
+    return table
+
+
+def restarted(config: Config, table: SignalTable) -> SignalTable:
+    return wired(config, SignalTable(100, dict(enumerate(table))))
+
+
+def wired(config: Config, table: SignalTable) -> SignalTable:
+    wiring = Wiring(table)
+    for name in source_tables(config):
+        wiring.build(config, name)
+    wiring.renew(config)
+    return table
+
+
+def test_a_changed_description_of_a_topics_signal_holds_from_the_restart_on(tmp_path: Path) -> None:
+    table = learned(config_of(tmp_path), "speed")
+    assert (table[1].kind, table[1].every_ns) == ("analog", 10 * SECOND_NS)
+    changed = GOOD.replace(
+        "[[influxdb]]",
+        '[[mqtt.signals]]\nmachine = "conveyor-01"\nname = "speed"\nkind = "counter"\nevery_s = 1\n'
+        "[[influxdb]]",
+    )
+    table = restarted(config_of(tmp_path, changed), table)
+    assert (table[1].kind, table[1].every_ns) == ("counter", SECOND_NS)
+    assert set(table.take_changed()) == {1}
+
+
+def test_a_signal_that_left_the_configuration_belongs_to_no_source(tmp_path: Path) -> None:
+    table = learned(config_of(tmp_path), "speed")
+    assert [signal.source for signal in table] == ["press", "floor"]
+    without = GOOD.replace("ram_force", "oil").replace("floor/{machine}", "hall/{machine}")
+    table = restarted(config_of(tmp_path, without), table)
+    assert [(signal.name, signal.source) for signal in table] == [
+        ("ram_force", ""), ("speed", ""), ("oil", "press"),
+    ]  # fmt: skip
+    table = restarted(config_of(tmp_path), table)
+    assert [signal.source for signal in table] == ["press", "floor", ""]
+
+
+def test_signals_follow_a_broker_that_got_another_name(tmp_path: Path) -> None:
+    table = learned(config_of(tmp_path), "speed")
+    table = restarted(config_of(tmp_path, GOOD.replace('name = "floor"', 'name = "hall"')), table)
+    assert [signal.source for signal in table] == ["press", "hall"]
+
+
+def test_a_topic_cannot_take_over_a_signal_that_a_server_brings(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    table = learned(config)
+    resolve = resolver(config, config.mqtt[0], table)
+    with pytest.raises(ValueError, match="press-01/ram_force is read from press already"):
+        resolve(config.mqtt[0].topics[0], "press-01", "ram_force")
+    assert table[0].source == "press"
+
+
+def test_a_configuration_with_more_signals_than_the_table_has_room_for_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Ids are never given again, so signals that were removed count as well."""
+    table = learned(config_of(tmp_path), "speed")
+    wiring = Wiring(table)
+    other = config_of(tmp_path, GOOD.replace("ram_force", "oil"))
+    table.signals_max = 3
+    wiring.room_for(other)
+    table.signals_max = 2
+    wiring.room_for(config_of(tmp_path))
+    with pytest.raises(SignalsFull, match="1 signals are new; 2 are known"):
+        wiring.room_for(other)

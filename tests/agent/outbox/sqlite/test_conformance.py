@@ -1,0 +1,19 @@
+"""The outbox on disk keeps what every outbox must keep, and does what its twin does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.outbox.sqlite import Gateway
+from tests.conformance.outbox import Opening, OutboxConformance
+
+
+class TestSqliteOutbox(OutboxConformance):
+    @pytest.fixture
+    def opening(self, tmp_path: Path) -> Iterator[Opening]:
+        gateway = Gateway(tmp_path)
+        yield gateway
+        gateway.close()
