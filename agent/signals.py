@@ -19,6 +19,9 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 SECOND_NS: Final = 1_000_000_000
 HOLD_FOREVER: Final = 0
 
+MACHINE_SIGNAL: Final = "_machine"
+"""The signal an anomaly names when it concerns the machine as a whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Path:
@@ -34,10 +37,10 @@ class Path:
 class Signal:
     """One signal of one machine.
 
-    every_ns : width of its windows hold_ns : how long a value stands without news although the
-    source is alive; `HOLD_FOREVER` where
-        the source sends only changes (OPC UA), else the longest expected pause between samples
-        (MQTT)
+    every_ns : width of its windows
+    hold_ns : how long a value stands without news although the source is alive; `HOLD_FOREVER`
+        where the source sends only changes (OPC UA), else the longest expected pause between
+        samples (MQTT)
     low, high : limits given by the configuration, in `unit`, or None
     raw : every sample is sent as a `sample` line beside its windows (text always is)
     source : the name of the source that reads it; `node` is its address there

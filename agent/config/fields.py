@@ -26,6 +26,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from agent.signals import MACHINE_SIGNAL
+
 NAME_CHARS_MAX: Final = 128
 NODE_ID_CHARS_MAX: Final = 4096
 """OPC 10000-3, 8.2.4: identifiers of type String are at most 4,096 characters."""
@@ -71,8 +73,10 @@ def check_name(text: str) -> str:
 
 def check_signal_name(text: str) -> str:
     """Return a name that can be a signal's. Raises as `check_name` does."""
-    if text == "_machine":
-        raise broken("it must be another name: _machine stands for the whole machine in anomalies")
+    if text == MACHINE_SIGNAL:
+        raise broken(
+            f"it must be another name: {MACHINE_SIGNAL} stands for the whole machine in anomalies"
+        )
     return check_name(text)
 
 

@@ -3,8 +3,8 @@
 Enters: batches of named sources, lost and regained connections, the passing of time. Leaves: at
 `collect` the columns of new lines and the changed anomalies, at `revise` the windows that late
 samples have changed. State lives in kernel arrays, one row a signal, and can be taken out and put
-back (`checkpoint`); the same calls on the same state give the same bits. Nothing here fails on data;
-what cannot be used is counted by cause.
+back (`checkpoint`); the same calls on the same state give the same bits. Nothing here fails on
+data; what cannot be used is counted by cause.
 """
 
 from __future__ import annotations
@@ -92,10 +92,7 @@ class Derive:
         self._episodes = Episodes()
         self._revisions = Revisions()
         self._revised_rows_max = revised_rows_max
-        self._filtered = np.zeros(len(windows.FILTERED), np.int64)
-        self._window_out = np.empty(windows.OUT_ROWS, WINDOW)
         self._event_out = np.empty(events.OUT_ROWS, events.EVENT)
-        self._walk = history.new_walk()
         self._made = Made()
         self._passed: list[Array] = []
         """Revised windows that the history has let go, until `revise`."""
@@ -104,6 +101,7 @@ class Derive:
         if stored:
             self._restore(stored, started_ns)
         self._sync()
+        self._find_members()
 
     @property
     def has_made(self) -> bool:
@@ -142,19 +140,19 @@ class Derive:
             return
         members = self._member_ids(source)
         since_ns = self._alive.get(source) or now_ns
-        self._interrupt(members, since_ns)
+        self._made.windows += self._states.interrupt(members, since_ns)
         self._lost[source] = self._machines(members)
         for number in self._lost[source]:
             self._made.anomalies.append(self._episodes.lost(number, since_ns, reason))
 
     def pass_time(self, source: str, time_ns: int) -> None:
         """Time passes for a lost source: its windows close, uncovered."""
-        self._close(self._member_ids(source), time_ns)
+        self._made.windows += self._states.close(self._member_ids(source), time_ns)
 
     def pause(self) -> None:
         """The agent stops: nobody vouches for any signal from here on."""
         for source, members in self._members.items():
-            self._interrupt(members, self._alive.get(source, 0))
+            self._made.windows += self._states.interrupt(members, self._alive.get(source, 0))
 
     def collect(self) -> Derived:
         """What was derived since the last call; the sample ledger stands with it."""
@@ -165,10 +163,10 @@ class Derive:
             self._passed.append(rows[revised])
             rows = rows[~revised]
         self.samples.derived += int(rows["n"].sum()) + made.texts_derived
-        for cause, count in zip(windows.FILTERED, self._filtered, strict=True):
+        for cause, count in zip(windows.FILTERED, self._states.filtered, strict=True):
             if count:
                 self.samples.filtered[cause] += int(count)
-        self._filtered[:] = 0
+        self._states.filtered[:] = 0
         self.samples.pending = self._states.pending
         return Derived(rows, made.samples, tuple(made.texts), tuple(made.anomalies))
 
@@ -220,6 +218,7 @@ class Derive:
         journaled : sources of which everything that comes after it can be played again; of others
             a start after a crash has what the detectors learned, but no windows
         """
+        self._sync()
         kept = [ids for name, ids in self._members.items() if clean or name in journaled]
         arrays = self._states.arrays(np.sort(np.concatenate([*kept, np.empty(0, np.int32)])))
         arrays["passed"] = np.concatenate([NO_WINDOWS, *self._passed])
@@ -264,7 +263,7 @@ class Derive:
             if self._kept is None or source in self._kept
         }
         self._kept = None
-        self._filtered[:] = 0
+        states.filtered[:] = 0
         self.samples = samples
         lost = samples.pending - states.pending
         if lost > 0:
@@ -278,9 +277,7 @@ class Derive:
     def _take_samples(self, batch: Batch) -> None:
         states = self._states
         columns = (batch.signal, batch.time_ns, batch.value, batch.status)
-        self._made.windows += windows.update(
-            states.windows, states.history, *columns, self._window_out, self._filtered
-        )
+        self._made.windows += states.take(batch)
         if self._settings.enabled:
             self._notice(level.update(
                 states.level, *columns,
@@ -298,7 +295,7 @@ class Derive:
 
     def _advance(self, source: str, time_ns: int) -> None:
         members = self._member_ids(source)
-        self._close(members, time_ns)
+        self._made.windows += self._states.close(members, time_ns)
         if self._settings.enabled:
             self._notice(level.advance(
                 self._states.level, members, time_ns, self._settings.off_ns, self._event_out
@@ -307,38 +304,22 @@ class Derive:
                 self._states.silence, members, time_ns, self._settings.warmup_ns, self._event_out
             ))  # fmt: skip
 
-    def _close(self, members: Ids, time_ns: int) -> None:
-        self._made.windows += windows.advance(
-            self._states.windows, members, time_ns, self._window_out
-        )
-
-    def _interrupt(self, members: Ids, time_ns: int) -> None:
-        states = self._states
-        self._made.windows += windows.interrupt(
-            states.windows, states.history, members, time_ns, self._window_out
-        )
-        silence.interrupt(states.silence, members)
-
     def _make_anew(self, numbers: Ids, rows_max: int) -> None:
         """Revise these signals; their late samples are derived."""
-        states = self._states
-        late = history.late_samples(states.history)
-        blocks, _ = history.revise(
-            states.windows, states.history, numbers, self._walk, self._window_out, rows_max
-        )
+        blocks, told = self._states.revise(numbers, rows_max)
         self._passed += blocks
-        self.samples.derived += late - history.late_samples(states.history)
-        self.samples.pending = states.pending
+        self.samples.derived += told
+        self.samples.pending = self._states.pending
 
     def _close_for_good(self, numbers: Ids) -> None:
         """Say all that is open of these signals; they held until their sources were last alive."""
-        rows = self._states.windows
+        states = self._states
         for source, members in self._members.items():
-            self._interrupt(np.intersect1d(members, numbers), self._alive.get(source, 0))
-        for number in numbers[rows["begun"][numbers]]:
-            end_ns = int(rows["start_ns"][number] + rows["every_ns"][number])
-            self._close(np.array([number], np.int32), end_ns)
-        dirty = self._states.history.book["dirty"]
+            ending = np.intersect1d(members, numbers)
+            self._made.windows += states.interrupt(ending, self._alive.get(source, 0))
+        for number in numbers:
+            self._made.windows += states.close_out(number)
+        dirty = states.history.book["dirty"]
         self._make_anew(numbers[dirty[numbers]], np.iinfo(np.int64).max)
 
     def _notice(self, blocks: list[Array]) -> None:
@@ -370,7 +351,7 @@ class Derive:
     def _sync(self) -> None:
         """Bring the state arrays up to the table's length."""
         states, count = self._states, len(self._table)
-        if count == states.known and self._members:
+        if count == states.known:
             return
         states.grow(count)
         for number in range(states.known, count):

@@ -43,7 +43,7 @@ class Made:
 
     @property
     def samples(self) -> Array:
-        """(s,) SAMPLE"""
+        """(s,) SAMPLE."""
         return np.concatenate(self._samples) if self._samples else NO_SAMPLES
 
     def add_samples(self, batch: Batch, rows: npt.NDArray[np.bool_]) -> None:

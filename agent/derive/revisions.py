@@ -1,7 +1,7 @@
 """How often each window was revised: `rev` 1, 2, ... by its signal and start.
 
 Remembered only while a window can be revised once more, and of at most REVISIONS_MAX windows: those
-that are forgotten beyond that, the oldest first, go on from the highest `rev` of all forgotten ones,
+that are forgotten beyond that, the oldest first, go on from the highest `rev` of all such windows,
 so that `rev` never goes back.
 """
 
@@ -69,7 +69,8 @@ def _last_of_each(rows: Array) -> Array:
     order = np.lexsort((rows["start_ns"], rows["signal"]))
     last = np.ones(len(rows), np.bool_)
     last[:-1] = ~_same_as_next(rows[order])
-    return order[last]
+    kept: Array = order[last]
+    return kept
 
 
 def _same_as_next(rows: Array) -> Array:

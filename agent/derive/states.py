@@ -8,7 +8,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from agent.batch import Batch
 from agent.kernels import history, level, silence, windows
+from agent.lines import WINDOW
 from agent.signals import KINDS, Signal
 
 Array = npt.NDArray[Any]
@@ -40,11 +42,45 @@ class States:
         self.level = level.new_state(0)
         self.silence = silence.new_state(0)
         self.raw = np.zeros(0, np.bool_)
+        self.filtered = np.zeros(len(windows.FILTERED), np.int64)
+        self._out = np.empty(windows.OUT_ROWS, WINDOW)
+        self._walk = history.new_walk()
 
     @property
     def pending(self) -> int:
         """How many samples no window has told of yet."""
         return windows.open_samples(self.windows) + history.late_samples(self.history)
+
+    def take(self, batch: Batch) -> list[Array]:
+        """Windows that these samples close; `filtered` is raised by those set aside."""
+        return windows.update(
+            self.windows, self.history, batch.signal, batch.time_ns, batch.value, batch.status,
+            self._out, self.filtered,
+        )  # fmt: skip
+
+    def close(self, members: Ids, time_ns: int) -> list[Array]:
+        """Windows of these signals that end by `time_ns`."""
+        return windows.advance(self.windows, members, time_ns, self._out)
+
+    def interrupt(self, members: Ids, time_ns: int) -> list[Array]:
+        """Nobody vouches for these signals from `time_ns` on; windows that this lets go."""
+        silence.interrupt(self.silence, members)
+        return windows.interrupt(self.windows, self.history, members, time_ns, self._out)
+
+    def revise(self, numbers: Ids, rows_max: int) -> tuple[list[Array], int]:
+        """Windows of these signals made anew, and how many late samples they have told of."""
+        late = history.late_samples(self.history)
+        blocks, _ = history.revise(
+            self.windows, self.history, numbers, self._walk, self._out, rows_max
+        )
+        return blocks, late - history.late_samples(self.history)
+
+    def close_out(self, number: int) -> list[Array]:
+        """The open window of one signal, whether or not its time has passed."""
+        row = self.windows[number]
+        if not row["begun"]:
+            return []
+        return self.close(np.array([number], np.int32), int(row["start_ns"] + row["every_ns"]))
 
     def grow(self, count: int) -> None:
         """Make room for `count` signals."""

@@ -90,9 +90,7 @@ def _enter(s: Any, time_ns: int, value: float) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _pass(
-    s: Any, book: Any, number: int, time_ns: int, out: Array, count: int
-) -> tuple[int, bool]:
+def _pass(s: Any, book: Any, number: int, time_ns: int, out: Array, count: int) -> tuple[int, bool]:
     """Let the windows up to `time_ns` go by, saying those that must be made anew."""
     while s.start_ns + s.every_ns <= time_ns:
         touched = book.touched or s.start_ns < book.reach_ns
@@ -170,7 +168,7 @@ def push(book: Any, entry: Any, time_ns: int, value: float) -> bool:
     entry.time_ns = time_ns
     entry.value = value
     book.count += 1
-    return book.count == _HALF or book.count == HISTORY_SAMPLES
+    return bool(book.count == _HALF or book.count == HISTORY_SAMPLES)
 
 
 @numba.njit(cache=True, nogil=True)

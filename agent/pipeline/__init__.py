@@ -31,7 +31,7 @@ from agent.pipeline.clock import Clock
 from agent.pipeline.committing import Committer, PipelineSettings
 from agent.pipeline.readers import Drained, Item, Lost, Read, Readers, SourceState, pause
 from agent.pipeline.telling import Forward, Teller
-from agent.signals import SignalTable
+from agent.signals import Signal, SignalTable
 from agent.sources import Packets, Source
 
 __all__ = ["Clock", "Forward", "Pipeline", "PipelineSettings", "SourceState"]
@@ -88,6 +88,7 @@ class Pipeline:
         self._readers = Readers(self._queue, self._teller.say)
         self._stopping = asyncio.Event()
         self._anomalies: list[Anomaly] = []
+        self._untold: list[Signal] = []
         self._rejected: dict[str, int] = {}
         self._lost: set[str] = set()
         self._stage_due_s = 0.0
@@ -221,11 +222,17 @@ class Pipeline:
             self._committer.hurry()
         lines = Lines(derived.windows, derived.samples, derived.texts)
         if len(lines):
-            self._outbox.stage(lines, self._table.take_changed(), early=True)
+            self._outbox.stage(lines, self._changed(), early=True)
             self._committer.staged()
             self._teller.wake()
         self.windows_made += len(derived.windows)
         self._publish(derived)
+
+    def _changed(self) -> dict[int, Signal]:
+        """Signals that the outbox must know before their lines; they are told with the commit."""
+        changed = self._table.take_changed()
+        self._untold += changed.values()
+        return changed
 
     async def _commit(self, *, last: bool = False) -> None:
         """Commit all that was derived; revisions and what is told may be sent only after it."""
@@ -235,9 +242,9 @@ class Pipeline:
             self._committer.note_all(journal.Revised())
         if self._anomalies:
             self._note_open()
-        revised, changed = self._derive.revise(), self._table.take_changed()
-        ready = self._teller.lines(list(changed.values()), self._anomalies)
-        self._anomalies.clear()
+        revised, changed = self._derive.revise(), self._changed()
+        ready = self._teller.lines(self._untold, self._anomalies)
+        self._untold, self._anomalies = [], []
         if len(revised) or ready or changed:
             self._outbox.stage(Lines(revised, ready=ready), changed, early=False)
             self._committer.staged()

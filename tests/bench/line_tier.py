@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from agent.kernels import events, level, silence, windows
+from agent.kernels import events, history, level, silence, windows
 from agent.lines import WINDOW
 
 SIGNALS: Final = 1_000
@@ -52,9 +52,10 @@ def batches() -> list[Batch]:
 
 def window_kernel() -> Kernel:
     state = windows.new_state(SIGNALS)
-    state["every_ns"] = 10 * SECOND_NS
+    known = history.new_history(SIGNALS)
+    state["every_ns"] = known.base["every_ns"] = 10 * SECOND_NS
     out, filtered = np.empty(windows.OUT_ROWS, WINDOW), np.zeros(len(windows.FILTERED), np.int64)
-    return lambda batch: _forget(windows.update(state, *batch, out, filtered))
+    return lambda batch: _forget(windows.update(state, known, *batch, out, filtered))
 
 
 def level_kernel() -> Kernel:
@@ -102,6 +103,7 @@ def measure() -> dict[str, int]:
         "silence_samples_per_s": samples_per_s(silence_kernel, course),
         "line_samples_per_s": samples_per_s(line_kernel, course),
         "line_bytes_per_signal": sum(kernel.STATE.itemsize for kernel in (windows, level, silence)),
+        "history_bytes_per_signal": sum(rows.nbytes for rows in history.new_history(1)),
     }
 
 

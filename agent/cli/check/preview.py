@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from agent.cli.check.difference import Change, Difference, Items, Option, difference, source_tables
 from agent.config import Config, signals
 from agent.errors import SourceUnreachable
-from agent.signals import Signal
+from agent.signals import MACHINE_SIGNAL, Signal
 
 ITEMS_SHOWN_MAX: Final = 20
 """So many signals that come, go or are changed are named; the others are counted."""
@@ -96,7 +96,11 @@ def _against_outbox(config: Config) -> Preview:
     if not path.exists():
         return Preview(_since(config, {}, set()), "nothing")
     with open_readonly(path) as outbox:
-        known = {signal.key: signal for signal in outbox.signals().values() if signal.source}
+        known = {
+            signal.key: signal
+            for signal in outbox.signals().values()
+            if signal.source and signal.name != MACHINE_SIGNAL
+        }
         return Preview(_since(config, known, set(outbox.ledger().sinks)), "outbox")
 
 

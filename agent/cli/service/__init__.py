@@ -23,7 +23,7 @@ from agent.ledger import Ledger
 from agent.lines.report import agent_version
 from agent.status import StatusServer
 
-__all__ = ["Files", "Service"]
+__all__ = ["Files", "Service", "warm_up"]
 
 log = logging.getLogger("andon.service")
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from agent.cli.check.difference import Option, applied, difference
+from agent.cli.check.difference import Difference, Option, applied, difference
 from agent.cli.check.preview import in_use, tell_difference
 from agent.cli.service.apply import Living, apply
 from agent.cli.service.files import Files
@@ -126,7 +126,7 @@ class Reload:
 
     async def load(self, found: Config) -> None:
         """Use this configuration, on trial."""
-        change = difference(self.config, found)
+        change = await asyncio.to_thread(difference, self.config, found)
         self._restart = change.restart
         for line in tell_difference(change):
             log.info("reload:%s", line)
@@ -141,13 +141,13 @@ class Reload:
         before = self._trial or self._healthy()
         self._trial = None
         try:
-            await self._use(applied(self.config, found), self._living.now_ns())
+            await self._use(change, applied(self.config, found), self._living.now_ns())
         except Exception as error:  # some of it may be applied: all of it is given back
             log.debug("while applying", exc_info=error)
             await self._give_back(before, [str(error) or type(error).__name__])
             return
         self._problem = ""
-        self._begin(before)
+        await self._begin(before)
 
     def _refuse(self, why: str) -> None:
         """What was read is not used."""
@@ -160,14 +160,14 @@ class Reload:
         connected = {name for name, state in states.items() if state.state == "connected"}
         return _Trial(self.config, self._since_ns, connected, 0, set(), set())
 
-    async def _use(self, config: Config, since_ns: int) -> None:
+    async def _use(self, change: Difference, config: Config, since_ns: int) -> None:
         """Noted first: what fails in the middle is given back from there."""
-        change, self.config, self._since_ns = difference(self.config, config), config, since_ns
+        self.config, self._since_ns = config, since_ns
         await apply(self._living, change, config)
 
-    def _begin(self, trial: _Trial) -> None:
+    async def _begin(self, trial: _Trial) -> None:
         """Put what is used now on trial against what was healthy before it."""
-        change = difference(trial.before, self.config)
+        change = await asyncio.to_thread(difference, trial.before, self.config)
         known = {source.name for source in change.sources if source.what != "added"}
         changed = {source.name for source in change.sources if source.what != "removed"}
         trial.sources = changed - (known - trial.connected)
@@ -202,7 +202,8 @@ class Reload:
             "the configuration of %s is not healthy and is rolled back to that of %s: %s",
             moment, _moment(trial.before_ns), why,
         )  # fmt: skip
-        await self._use(trial.before, trial.before_ns)
+        change = await asyncio.to_thread(difference, self.config, trial.before)
+        await self._use(change, trial.before, trial.before_ns)
 
 
 def _not_connected(name: str, living: Living) -> str:

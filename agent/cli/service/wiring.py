@@ -13,9 +13,8 @@ from dataclasses import replace
 
 from agent.cli.check.difference import source_tables
 from agent.config import Config, MqttConfig, TopicConfig, signals, topic_signal
-from agent.derive import MACHINE_SIGNAL
 from agent.errors import SignalsFull
-from agent.signals import HOLD_FOREVER, Signal, SignalTable
+from agent.signals import HOLD_FOREVER, MACHINE_SIGNAL, Signal, SignalTable
 from agent.sources import Source
 from agent.sources.mqtt import MqttSource
 from agent.sources.mqtt.decode import Resolve
@@ -31,14 +30,14 @@ class Wiring:
         self._now_ns = now_ns
 
     def build(self, config: Config, name: str) -> Source:
-        """The source of this name; its signals are in the table from here on."""
+        """The source of this name; its signals have their numbers from here on."""
         source = self.sources[name] = self._new(config, name)
         return source
 
     async def apply(self, config: Config, name: str) -> bool:
         """Bring a source to what the configuration says, on its living connection if that can be.
 
-        False where it must be replaced.
+        False where it must be replaced. What the table says of known signals changes at `renew`.
         """
         source, table = self.sources[name], source_tables(config)[name]
         if isinstance(source, MqttSource) and isinstance(table, MqttConfig):
@@ -63,11 +62,14 @@ class Wiring:
             )
 
     def renew(self, config: Config) -> None:
-        """Bring what earlier runs learned of topics up to this configuration.
+        """Bring the table up to this configuration, and what was learned of topics before it.
 
         A signal that it no longer has belongs to no source, so that nobody vouches for it.
         """
-        configured = {signal.key for signal in signals(config)}
+        configured = set()
+        for signal in signals(config):
+            self.table.add(signal)
+            configured.add(signal.key)
         brokers = {name: s for name, s in self.sources.items() if isinstance(s, MqttSource)}
         for number, signal in enumerate(list(self.table)):
             of_machine = signal.name == MACHINE_SIGNAL and signal.source in self.sources
@@ -86,7 +88,11 @@ class Wiring:
         return OpcuaSource(table, self._signals(config, name), self._now_ns)
 
     def _signals(self, config: Config, name: str) -> list[tuple[int, Signal]]:
-        return [(self.table.add(signal), signal) for signal in signals(config, name)]
+        return [(self._number(signal), signal) for signal in signals(config, name)]
+
+    def _number(self, signal: Signal) -> int:
+        known = self.table.find(signal.path, signal.machine, signal.name)
+        return self.table.add(signal) if known is None else known
 
 
 def resolver(config: Config, broker: MqttConfig, table: SignalTable) -> Resolve:

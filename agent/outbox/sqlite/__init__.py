@@ -237,6 +237,13 @@ class SqliteOutbox:
             self._book.use_sinks(sinks)
             self._committer.changed = True
 
+    def give_up(self, last: int, cause: str) -> int:
+        """Let go of all lines up to this id, counted as dropped; how many. Raises OutboxError."""
+        with self._lock:
+            lost = self._book.drop(1, last, cause) if last > 0 else 0
+        self.commit(Commit(self._store.samples))
+        return lost
+
     def close(self) -> None:
         """Close it; it opens again with everything that was committed or acknowledged."""
         with self._committing:

@@ -91,7 +91,8 @@ def delayed(draw: st.DrawFn) -> tuple[list[Step], list[Step]]:
             now += 1  # a late sample of the same instant would come after the gap, not before it
             steps += [("advance", now), ("interrupt", now)]
     due = [
-        number + (rng.integers(0, REACH // 2) if step[0] == "sample" and rng.random() < 0.2 else 0)
+        number
+        + (int(rng.integers(0, REACH // 2)) if step[0] == "sample" and rng.random() < 0.2 else 0)
         for number, step in enumerate(steps)
     ]
     due[0] = -1  # before the first sample, a gap is not known as one
@@ -106,7 +107,7 @@ def delayed(draw: st.DrawFn) -> tuple[list[Step], list[Step]]:
 def test_newest_revisions_equal_the_windows_of_the_same_samples_in_order(
     courses: tuple[list[Step], list[Step]], kind: int, hold_ns: int
 ) -> None:
-    in_order, arriving = courses
+    in_order = courses[0]
     wanted, late = (run(*steps, kind=kind, hold_ns=hold_ns) for steps in courses)
     end_ns = max(step[1] for step in in_order) + 2 * EVERY
     for kernel in (wanted, late):

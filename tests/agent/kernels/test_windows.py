@@ -69,9 +69,7 @@ class Kernel:
 
     def revise(self, rows_max: int = 10**9) -> None:
         numbers = history.unrevised(self.history)
-        blocks, _ = history.revise(
-            self.state, self.history, numbers, self.walk, self.out, rows_max
-        )
+        blocks, _ = history.revise(self.state, self.history, numbers, self.walk, self.out, rows_max)
         self.blocks += blocks
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 import tempfile
 import time
@@ -21,7 +23,7 @@ from tests.journey.chaos.runs import Result, Runs, keep, say, tell
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parse(arguments)
     begin_s = time.monotonic()
-    kept = asked.keep or Path(tempfile.mkdtemp(prefix="andon-chaos-kept-"))
+    kept = asked.keep or Path(tempfile.gettempdir(), f"andon-chaos-kept-{os.getpid()}")
     with tempfile.TemporaryDirectory(prefix="andon-chaos-") as name, running_rig(Path(name)) as rig:
         tell(f"seed {asked.seed}, runs {asked.first} to {asked.first + asked.runs - 1}")
         results = list(_results(rig, asked, kept))
@@ -94,4 +96,5 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # and tidy up
     sys.exit(main())

@@ -15,7 +15,7 @@ from agent.cli.check.preview import ITEMS_SHOWN_MAX, in_use, preview
 from agent.config import Config, load, signals
 from agent.errors import ExitCode, SourceUnreachable
 from agent.ledger import Ledger, SinkLedger
-from agent.signals import Signal
+from agent.signals import MACHINE_SIGNAL, Signal
 from agent.status import StatusServer
 from tests.agent.cli.check.test_check import run
 from tests.agent.config.support import ENVIRON, GOOD
@@ -165,7 +165,8 @@ def test_without_a_service_a_start_is_compared_with_what_the_outbox_knows(
     learned = Signal(before.path, "conveyor-01", "speed", "floor", hold_ns=10)
     retired = Signal(before.path, "press-01", "old", "")
     of_gone = Signal(before.path, "oven-01", "temperature", "oven")
-    stored = Stored([*signals(before), learned, retired, of_gone], "cloud", "old")
+    machine = Signal(before.path, "oven-01", MACHINE_SIGNAL, "oven")
+    stored = Stored([*signals(before), learned, retired, of_gone, machine], "cloud", "old")
     (tmp_path / "outbox.db").touch()
     monkeypatch.setattr("agent.outbox.reader.open_readonly", lambda path: stored)
     draft = GOOD.replace('"ram_force"', '"oil"') + '[[influxdb]]\nname = "plant"\n'

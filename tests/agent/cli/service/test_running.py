@@ -196,13 +196,14 @@ def test_a_sink_that_refuses_is_rolled_back_and_its_lines_go_where_they_went(
 
 
 def test_what_a_draft_would_change_is_seen_beforehand(file: Path, mqtt_port: int) -> None:
+    draft = file.parent / "draft.toml"
+    draft.write_text(file.read_text() + more(mqtt_port, "http://127.0.0.1:1"))
+
     async def run() -> None:
         async with serving(file) as service:
             await until(connected(service, "press"), "the press")
             found = await asyncio.to_thread(preview, load(file))
             assert (found.against, found.difference) == ("service", Difference())
-            draft = file.parent / "draft.toml"
-            draft.write_text(file.read_text() + more(mqtt_port, "http://127.0.0.1:1"))
             found = await asyncio.to_thread(preview, load(draft))
             assert found.difference == Difference(
                 sources=(Change("hall", "added", topics=Items(("hall/{machine}/{signal}",))),),
