@@ -30,7 +30,7 @@ def send(file: Path, config: InfluxdbConfig, say: Callable[[str], None]) -> dict
     """
     if not file.exists():
         raise OutboxError(f"there is no file {file}", "give what `andon outbox export` wrote")
-    outbox = open_outbox(file, [config.name])
+    outbox = open_outbox(file, [config.name], reserve_bytes=0)
     sink = InfluxdbSink(
         config.name,
         url=config.url,

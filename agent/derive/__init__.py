@@ -173,15 +173,18 @@ class Derive:
     def revise(self) -> Array:
         """(w,) WINDOW, each window that late samples have changed since the last call, once.
 
+        Where one late value holds for long, or too many have changed, the rest follows with the
+        next calls.
+
         Call it after `collect`. The late samples were pending until now and are derived with it.
         """
         h = self._states.history
         numbers = history.unrevised(h)
         if not (len(numbers) or self._passed):
             return NO_WINDOWS
-        self._make_anew(numbers, self._revised_rows_max)
+        self._told(*self._states.revise(numbers, self._revised_rows_max))
         rows = np.concatenate(self._passed) if self._passed else NO_WINDOWS
-        waits = h.book["dirty"][rows["signal"]]  # those of a signal are told with its samples
+        waits = h.book["late"][rows["signal"]] > 0  # those of a signal are told with its samples
         self._passed = [rows[waits]] if waits.any() else []
         final_ns = np.where(h.base["begun"], h.base["start_ns"], np.iinfo(np.int64).min)
         return self._revisions.number(rows[~waits], final_ns)
@@ -304,13 +307,6 @@ class Derive:
                 self._states.silence, members, time_ns, self._settings.warmup_ns, self._event_out
             ))  # fmt: skip
 
-    def _make_anew(self, numbers: Ids, rows_max: int) -> None:
-        """Revise these signals; their late samples are derived."""
-        blocks, told = self._states.revise(numbers, rows_max)
-        self._passed += blocks
-        self.samples.derived += told
-        self.samples.pending = self._states.pending
-
     def _close_for_good(self, numbers: Ids) -> None:
         """Say all that is open of these signals; they held until their sources were last alive."""
         states = self._states
@@ -319,8 +315,13 @@ class Derive:
             self._made.windows += states.interrupt(ending, self._alive.get(source, 0))
         for number in numbers:
             self._made.windows += states.close_out(number)
-        dirty = states.history.book["dirty"]
-        self._make_anew(numbers[dirty[numbers]], np.iinfo(np.int64).max)
+        self._told(*states.revise_all(numbers))
+
+    def _told(self, revised: list[Array], late: int) -> None:
+        """Revised windows with so many late samples, which are derived with them."""
+        self._passed += revised
+        self.samples.derived += late
+        self.samples.pending = self._states.pending
 
     def _notice(self, blocks: list[Array]) -> None:
         for block in blocks:

@@ -75,6 +75,7 @@ def _last_of_each(rows: Array) -> Array:
 
 def _same_as_next(rows: Array) -> Array:
     """(n - 1,) bool, of rows in order: whether each is of the same window as the next."""
-    return (rows["signal"][1:] == rows["signal"][:-1]) & (
+    same: Array = (rows["signal"][1:] == rows["signal"][:-1]) & (
         rows["start_ns"][1:] == rows["start_ns"][:-1]
     )
+    return same

@@ -75,6 +75,12 @@ class States:
         )
         return blocks, late - history.late_samples(self.history)
 
+    def revise_all(self, numbers: Ids) -> tuple[list[Array], int]:
+        """As `revise`, and nothing of these signals is left for later."""
+        self.history.book["fresh"][numbers] = False
+        dirty = self.history.book["dirty"][numbers]
+        return self.revise(numbers[dirty], np.iinfo(np.int64).max)
+
     def close_out(self, number: int) -> list[Array]:
         """The open window of one signal, whether or not its time has passed."""
         row = self.windows[number]

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from agent.config import Config
-from agent.derive import MACHINE_SIGNAL
 from agent.detect.anomaly import Anomaly
 from agent.detect.explain import sentence
 from agent.ledger import Ledger
 from agent.lines import encode
 from agent.outbox import Usage
-from agent.signals import Signal, SignalTable
+from agent.signals import MACHINE_SIGNAL, Signal, SignalTable
 
 
 def agent_version() -> str:

@@ -30,9 +30,7 @@ class Exported:
 
 
 def export(source: str | Path, target: str | Path) -> Exported:
-    """Copy what waits in the outbox `source` to the new file `target`, beside a running service
-    too. Raises OutboxError.
-    """
+    """Copy what waits in the outbox `source` to the new file `target`. Raises OutboxError."""
     source, target = Path(source), Path(target)
     if target.exists():
         raise OutboxError(f"{target} exists already", "choose another name, or delete it first")

@@ -11,7 +11,8 @@ from agent.ledger import Ledger, LineLedger, SampleLedger
 
 
 def samples() -> SampleLedger:
-    return SampleLedger(20, 10, Counter(late=3, same_time=1), Counter(restart_gap=2), 4)
+    filtered, dropped = Counter(late=3, same_time=1), Counter(restart_gap=2)
+    return SampleLedger(20, 10, filtered, dropped, 4, Counter(clock_ahead=7))
 
 
 def test_samples_balance_when_each_is_accounted_for_once() -> None:
@@ -41,6 +42,7 @@ def test_a_copy_is_not_touched_by_later_counting() -> None:
     copy = ledger.copy()
     ledger.filtered["late"] += 1
     ledger.dropped["queue"] += 1
+    ledger.retimed["clock_behind"] += 1
     ledger.received += 2
     assert copy == samples()
 
@@ -50,11 +52,28 @@ def test_samples_written_as_json_are_read_back_the_same() -> None:
     assert SampleLedger.from_document({}) == SampleLedger()
 
 
+def lines() -> LineLedger:
+    return LineLedger(13, 5, 2, 1, Counter(rejected=2), Counter(quota=2, age=1))
+
+
 def test_lines_balance_when_each_is_accounted_for_once() -> None:
-    lines = LineLedger(10, 5, 2, 1, Counter(rejected=2))
-    assert lines.balanced
-    lines.waiting += 1
-    assert not lines.balanced
+    assert lines().balanced
+    for field in ("made", "acknowledged", "waiting", "replaced"):
+        ledger = lines()
+        setattr(ledger, field, getattr(ledger, field) + 1)
+        assert not ledger.balanced
+    for causes in ("dead_letter", "dropped"):
+        ledger = lines()
+        getattr(ledger, causes)["other"] += 1
+        assert not ledger.balanced
+    assert not LineLedger(made=1, acknowledged=2, waiting=-1).balanced
+
+
+def test_lines_written_as_json_are_read_back_the_same() -> None:
+    assert LineLedger.from_document(json.loads(json.dumps(lines().document()))) == lines()
+    copy = lines().copy()
+    copy.dropped["quota"] += 1
+    assert copy != lines()
 
 
 def test_the_whole_balances_only_when_both_sides_do() -> None:

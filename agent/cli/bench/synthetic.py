@@ -51,6 +51,7 @@ class SyntheticSource:
     """
 
     redelivers = False
+    redelivered = 0
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class Service:
                 parts.derive,
                 parts.wiring,
                 parts.forwarders,
-                partial(forwarder, parts.outbox),
+                partial(forwarder, parts.outbox, parts.clock),
                 parts.outbox.use_sinks,
                 parts.clock.now_ns,
             ),

@@ -59,7 +59,7 @@ def assemble(config: Config, publish: Callable[[Derived], None]) -> Parts:
     sources = [wiring.build(config, name) for name in source_tables(config)]
     wiring.renew(config)
     recovered.derive.reconfigure(clock.now_ns())
-    forwarders = [forwarder(outbox, sink) for sink in config.influxdb]
+    forwarders = [forwarder(outbox, clock, sink) for sink in config.influxdb]
     pipeline = Pipeline(
         table,
         sources,
@@ -75,7 +75,7 @@ def assemble(config: Config, publish: Callable[[Derived], None]) -> Parts:
     return Parts(outbox, table, recovered.derive, wiring, pipeline, forwarders, clock)
 
 
-def forwarder(outbox: SqliteOutbox, sink: InfluxdbConfig) -> Forwarder:
+def forwarder(outbox: SqliteOutbox, clock: Clock, sink: InfluxdbConfig) -> Forwarder:
     """What takes the outbox's lines to this sink; not started."""
     return Forwarder(
         outbox,
@@ -90,6 +90,7 @@ def forwarder(outbox: SqliteOutbox, sink: InfluxdbConfig) -> Forwarder:
             flavour=sink.flavour,
         ),
         limits=Limits(lines_max=sink.lines_max, backlog_lines_per_s=sink.backlog_lines_per_s),
+        now_ns=clock.now_ns,
     )
 
 
@@ -128,6 +129,7 @@ def warm_up() -> None:
         derive.take(signal.source, one)
     derive.lose(signal.source, "", 0)
     derived = derive.collect()
+    derive.revise()
     Encoder({number: signal}).encode(Lines(derived.windows, derived.samples))
 
 

@@ -183,6 +183,9 @@ class Book:
         for part in book.partial:
             held.remove(*part)
         book.settled = Intervals(held.missing(1, next_id - 1) if next_id > 1 else [])
+        waiting = held.total - sum(count(held.within(*part)) for part in book.rejected)
+        if lost := max(book.ledger().waiting - waiting, 0):  # blocks are not where they were
+            book.lines.dropped["damaged"] += lost
         for name, stored in document["sinks"].items():
             sink = book.sinks[name] = Sink(known=Intervals.from_document(stored["known"]))
             sink.rejected = Intervals.from_document(stored["rejected"])

@@ -14,8 +14,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
+from agent.ledger import SampleLedger
 from agent.lines import Rows
 from agent.outbox import Commit, DeadLetter
 from agent.outbox.intervals import END, Intervals
@@ -30,6 +31,8 @@ from agent.signals import Signal
 
 REVISED_BLOCKS_MAX: Final = 256
 """Stored blocks searched for what one commit's revisions replace; what lies in others is sent."""
+OLD_BLOCKS_MAX: Final = 256
+"""Stored blocks that one commit drops for their age; the next ones drop the rest."""
 STRIDE: Final = 0.01
 """Share of the limit that is made free at once, so that not every commit has to."""
 TRIES_MAX: Final = 4
@@ -91,7 +94,8 @@ class Committer:
             self.signals = dict(self._store.signals) | self.signals
             self._book.fresh = Intervals()
             self.checkpoint_wanted = self.changed = True
-        self._store.renew(error)
+            state = self._state(self._book.next_id - 1, self._store.samples, clean=False)
+        self._store.renew(error, state)
         log.error("outbox %s: %d lines were in the damaged file", self._store.path, lost)
 
     def _mended(self, error: sqlite3.Error | OSError) -> bool:
@@ -119,7 +123,7 @@ class Committer:
                 self._replace(replaced)
                 changes = self._changes(commit, packed, last, clean=clean)
                 dead, signals, samples = list(self.dead), dict(self.signals), commit.samples.copy()
-                was_changed, self.changed = self.changed, False
+                was_changed, self.changed = self.changed, book.next_id - 1 > last
         finally:
             staging.hidden_after = END
         try:
@@ -135,7 +139,8 @@ class Committer:
             stored = {piece.first for piece, _ in changes.added}
             for each in staged:
                 each.stored = each.piece.first in stored
-            self.dead = self.dead[len(dead) :]
+            kept = set(map(id, dead))
+            self.dead = [row for row in self.dead if id(row) not in kept]
             self.signals = {i: s for i, s in self.signals.items() if signals.get(i) is not s}
             self.committed, store.samples = last, samples
             staging.reserved = last + store.limits.staged_lines_max
@@ -189,21 +194,26 @@ class Committer:
         made = book.lines.made - (book.next_id - 1 - last)
         new, self._made, out, book.out = made - self._made, made, book.out, 0
         store.rates.count(now_ns, new, out, new * self._bytes_per_line(packed))
-        state = {
-            "clean": clean,
-            "reserved": last + store.limits.staged_lines_max,
-            "book": book.document(last),
-            "samples": commit.samples.document(),
-            "rates": store.rates.document(),
-            "bytes_max": store.limits.bytes_max,
-        }
+        state = self._state(last, commit.samples, clean=clean)
         return Changes(
             gone, added, state, dict(self.signals), journal, commit.checkpoint, list(self.dead)
         )
 
+    def _state(self, last: int, samples: SampleLedger, *, clean: bool) -> dict[str, Any]:
+        """What the file says of all ids up to `last`; `store.py` reads it."""
+        return {
+            "clean": clean,
+            "reserved": last + self._store.limits.staged_lines_max,
+            "book": self._book.document(last),
+            "samples": samples.document(),
+            "rates": self._store.rates.document(),
+            "bytes_max": self._store.limits.bytes_max,
+        }
+
     def _drop_old(self, now_ns: int) -> None:
         lost = 0
-        for block in self._store.index.older(now_ns - self._store.limits.age_max_ns):
+        older = self._store.index.older(now_ns - self._store.limits.age_max_ns)
+        for block in older[:OLD_BLOCKS_MAX]:
             first, last = int(block["first"]), int(block["last"])
             if not self._book.flying(first, last):
                 lost += self._book.drop(first, last, "age")

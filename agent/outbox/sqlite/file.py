@@ -45,17 +45,18 @@ log = logging.getLogger("andon.outbox")
 class File:
     """One outbox file, open for writing. One thread at a time."""
 
-    def __init__(self, path: Path, uuid: str = "") -> None:
-        """Open it, or make it with this uuid. Raises sqlite3.Error, or OutboxError by version."""
+    def __init__(self, path: Path, uuid: str = "", state: Mapping[str, Any] | None = None) -> None:
+        """Open it, or make it with this uuid and state. Raises sqlite3.Error, or OutboxError."""
         self.path = path
         self.written_bytes = 0
         self.is_open = True
+        self._body = self._shared = -1
         self._frames = 0
         self.connection = connect(path)
         try:
             self.connection.executescript(SQL["settings"])
             if self.connection.execute(SQL["is_empty"]).fetchone()[0]:
-                self._create(uuid or str(uuids.uuid4()))
+                self._create(uuid or str(uuids.uuid4()), state)
             self.uuid = read_uuid(path, self.connection)
             self.is_new = not self.connection.execute(SQL["state"]).fetchone()
             self.page_bytes: int = self.connection.execute("PRAGMA page_size").fetchone()[0]
@@ -65,7 +66,7 @@ class File:
             self._shared = os.open(f"{path}-shm", os.O_RDONLY | os.O_CLOEXEC)
             self._frames = self._log_frames()
         except BaseException:
-            self.connection.close()
+            self.close()
             raise
 
     @property
@@ -128,10 +129,9 @@ class File:
         """Within a transaction: what `state` will answer."""
         self.connection.execute(SQL["put_state"], state_blob(document))
 
-    def put_signals(self, signals: Mapping[int, Signal]) -> None:
-        """Within a transaction: these signals as they are now."""
-        rows = [(i, json.dumps(signal.document())) for i, signal in signals.items()]
-        self.connection.executemany(SQL["put_signal"], rows)
+    def put_signals(self, documents: Mapping[int, str]) -> None:
+        """Within a transaction: these signals as they are now, as JSON."""
+        self.connection.executemany(SQL["put_signal"], list(documents.items()))
 
     def delete_blocks(self, firsts: Iterable[int]) -> None:
         """Within a transaction: these blocks and their columns."""
@@ -155,13 +155,16 @@ class File:
             return
         self.is_open = False
         self.connection.close()
-        os.close(self._body)
-        os.close(self._shared)
+        for descriptor in (self._body, self._shared):
+            if descriptor >= 0:
+                os.close(descriptor)
 
-    def _create(self, uuid: str) -> None:
+    def _create(self, uuid: str, state: Mapping[str, Any] | None) -> None:
         self.connection.executescript(f"BEGIN IMMEDIATE; {SQL['create']}")
         rows = [("schema", str(SCHEMA_VERSION)), ("uuid", uuid)]
         self.connection.executemany(SQL["put_meta"], rows)
+        if state:
+            self.put_state(state)
         self.connection.execute("COMMIT")
 
     def _log_frames(self) -> int:

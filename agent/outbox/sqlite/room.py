@@ -17,7 +17,7 @@ from typing import Final
 
 from agent.outbox.sqlite.file import LOG_BYTES
 
-RESERVE_NAME: Final = "outbox.reserve"
+RESERVE_SUFFIX: Final = ".reserve"
 RESERVE_BYTES: Final = 2 * LOG_BYTES
 RESERVE_RETRY_S: Final = 10.0
 MARGIN_BYTES: Final = 65_536
@@ -29,9 +29,10 @@ log = logging.getLogger("andon.outbox")
 class Room:
     """How large the outbox may be now."""
 
-    def __init__(self, folder: Path, bytes_max: int, reserve_bytes: int) -> None:
+    def __init__(self, guarded: Path, bytes_max: int, reserve_bytes: int) -> None:
+        """For this outbox file; with `reserve_bytes` 0 there is no reserve."""
         self.bytes_max = bytes_max
-        self._path = folder / RESERVE_NAME
+        self._path = guarded.with_suffix(RESERVE_SUFFIX)
         self._reserve_bytes = reserve_bytes
         self._file_bytes: int | None = None
         self._tried_s = -RESERVE_RETRY_S
@@ -62,6 +63,9 @@ class Room:
             return
         self._tried_s = now_s
         if self._path.exists() and self._path.stat().st_size == self._reserve_bytes:
+            return
+        if not self._reserve_bytes:
+            self._file_bytes = None
             return
         try:
             self._fill()

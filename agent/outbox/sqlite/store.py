@@ -7,6 +7,7 @@ damaged when it is opened is set aside, and the same can be asked for at any tim
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 import threading
@@ -73,13 +74,14 @@ class Store:
     def __init__(self, path: Path, limits: Limits, now_ns: Callable[[], int]) -> None:
         self.path = path
         self.limits = limits
-        self.room = Room(path.parent, limits.bytes_max, limits.reserve_bytes)
+        self.room = Room(path, limits.bytes_max, limits.reserve_bytes)
         self.samples = SampleLedger()
         self.book = Book()
         self.index = Index()
         self.rates = Rates(now_ns(), now_ns())
         self.signals: dict[int, Signal] = {}
         self.used_bytes = 0
+        self._birth: Mapping[str, Any] | None = None
         self._written_before = 0
         self._unpacked: dict[int, Lines] = {}
         self._reading = threading.Lock()
@@ -101,6 +103,8 @@ class Store:
         """Make all of it durable, or none. Raises sqlite3.Error; OSError when it cannot grow."""
         blobs = sum(len(blob) for _, blob in changes.added)
         blobs += len(changes.journal) + len(changes.checkpoint or b"")
+        signals = {i: json.dumps(signal.document()) for i, signal in changes.signals.items()}
+        blobs += sum(len(text) for text in signals.values())
         self.file.grow(self.file.used_bytes + blobs * 9 // 8 + OVERHEAD_BYTES)
         added = [_block(piece, blob) for piece, blob in changes.added]
         with self.file.transaction() as write:
@@ -110,7 +114,7 @@ class Store:
             write.executemany(SQL["put_block"], rows)
             columns = [(piece.first, blob) for piece, blob in changes.added]
             write.executemany(SQL["put_columns"], columns)
-            self.file.put_signals(changes.signals)
+            self.file.put_signals(signals)
             self.file.put_journal(changes.journal, changes.checkpoint)
             letters = [(s, d.line_id, d.cause, d.reason, d.line) for s, d in changes.dead]
             if letters:
@@ -155,8 +159,9 @@ class Store:
         with self._reading:
             return read_dead_letters(self._reader, sink)
 
-    def renew(self, error: sqlite3.Error) -> None:
-        """Set the file aside and begin a new one of the same name, without any block."""
+    def renew(self, error: sqlite3.Error, state: Mapping[str, Any]) -> None:
+        """Set the file aside and begin a new one with this state, without any block."""
+        self._birth = state
         self.close()
         self._set_aside(error, "a new file begun for the same outbox")
         self.index, self._unpacked, self.used_bytes = Index(), {}, 0
@@ -177,7 +182,7 @@ class Store:
     def _open(self, uuid: str) -> None:
         """Open it, or make it with this uuid."""
         try:
-            self.file = File(self.path, uuid)
+            self.file = File(self.path, uuid, self._birth)
         except OutboxError as error:
             if "version 1;" not in str(error):
                 raise
@@ -192,20 +197,18 @@ class Store:
             raise
 
     def _restore(self) -> None:
+        """Take over what the file holds, all of it or nothing."""
+        read = self.file.connection
+        index, signals = Index(read.execute(SQL["blocks"])), read_signals(read)
+        if not self.file.is_new:
+            state = read_state(read)
+            next_id = (state["book"]["next_id"] - 1 if state["clean"] else state["reserved"]) + 1
+            ids = index.blocks["first"].tolist(), index.blocks["last"].tolist()
+            self.book = Book.from_document(state["book"], zip(*ids, strict=True), next_id)
+            self.samples = SampleLedger.from_document(state["samples"])
+            self.rates = Rates(*state["rates"])
+        self.index, self.signals = index, signals
         self.used_bytes = self.file.used_bytes
-        self.index = Index(self.file.connection.execute(SQL["blocks"]))
-        self.signals = read_signals(self.file.connection)
-        if self.file.is_new:
-            return
-        state = read_state(self.file.connection)
-        self.samples = SampleLedger.from_document(state["samples"])
-        self.rates = Rates(*state["rates"])
-        stored, skipped = state["book"]["next_id"] - 1, state["reserved"]
-        blocks = zip(
-            self.index.blocks["first"].tolist(), self.index.blocks["last"].tolist(), strict=True
-        )
-        next_id = (stored if state["clean"] else skipped) + 1
-        self.book = Book.from_document(state["book"], blocks, next_id)
 
     def _set_aside(self, error: sqlite3.Error, instead: str) -> None:
         aside = set_aside(self.path)

@@ -139,7 +139,8 @@ class OpcuaSource:
             self._config, self._signals = config, list(signals)
             if missing is not None:
                 self._say_missing(missing)
-                await self._taken.reach(self._taken.count + self._results.qsize())
+                # And one more: a publication may have been on its way.
+                await self._taken.reach(self._taken.count + self._results.qsize() + 1)
             return True
 
     async def batches(self) -> AsyncIterator[tuple[Batch, Ack]]:

@@ -1,4 +1,4 @@
-"""A backlog is carried out in a file that is an outbox of its own, and loses and doubles nothing."""
+"""A backlog is carried out in a file that is an outbox of its own; nothing is lost or doubled."""
 
 from __future__ import annotations
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from agent.outbox.memory import MemoryOutbox, Store
+from tests.conformance.fates import FatesConformance
 from tests.conformance.outbox import Opening, OutboxConformance
 
 
-class TestMemoryOutbox(OutboxConformance):
+class TestMemoryOutbox(OutboxConformance, FatesConformance):
     @pytest.fixture
     def opening(self) -> Opening:
         store, opened = Store(), list[MemoryOutbox]()

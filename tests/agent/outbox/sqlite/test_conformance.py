@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.agent.outbox.sqlite import Gateway
+from tests.conformance.fates import FatesConformance
 from tests.conformance.outbox import Opening, OutboxConformance
 
 
-class TestSqliteOutbox(OutboxConformance):
+class TestSqliteOutbox(OutboxConformance, FatesConformance):
     @pytest.fixture
     def opening(self, tmp_path: Path) -> Iterator[Opening]:
         gateway = Gateway(tmp_path)

@@ -18,7 +18,6 @@ from agent.outbox.sqlite import SqliteOutbox, open_outbox
 from tests.agent.outbox.sqlite import copy, seeded
 from tests.conformance.outbox import (
     NOTHING,
-    SIGNALS,
     Clock,
     drain,
     mixed,
@@ -75,7 +74,9 @@ def test_a_file_damaged_when_opened_is_set_aside_and_a_new_one_begun(
     with caplog.at_level(logging.ERROR), closing(open_outbox(path, ["cloud"])) as outbox:
         assert outbox.uuid != name
         assert outbox.ledger().lines.made == 0
+        assert outbox.signals() == {}
         put(outbox, ready(1))
+        assert read(outbox, "cloud") == [b"a v=1i 1"]
     (aside,) = path.parent.glob("outbox.db.damaged-*Z")
     assert aside.read_bytes() == content
     assert str(aside) in caplog.text
@@ -119,6 +120,25 @@ def test_a_file_damaged_while_running_is_set_aside_and_the_same_outbox_goes_on(
         assert later.signals() == outbox.signals()
         assert (later.checkpoint(), later.journal()) == (b"whole again", [b"more"])
         assert later.ledger().balanced
+
+
+def test_a_crash_before_the_first_commit_of_the_new_file_uses_no_id_twice(
+    path: Path, outbox: SqliteOutbox
+) -> None:
+    put(outbox, ready(1, 2, 3))
+    outbox.stage(ready(4), early=True)
+    outbox._committer.renew(sqlite3.DatabaseError("as if"))
+    copy(path, path.parent / "later" / "outbox.db")
+    with closing(open_outbox(path.parent / "later" / "outbox.db", ["cloud"])) as later:
+        assert later.uuid == outbox.uuid
+        put(later, ready(5))
+        sent, void = drain(later, "cloud")
+        assert void.holds(1, 4)
+        assert sent.next_in(1) > 4
+        ledger = later.ledger()
+        assert ledger.lines.dropped == Counter(damaged=4)
+        assert (ledger.lines.acknowledged, ledger.lines.waiting) == (1, 0)
+        assert ledger.balanced
 
 
 def test_damage_found_by_a_sink_is_mended_there_and_then(path: Path, outbox: SqliteOutbox) -> None:
@@ -179,4 +199,3 @@ def test_an_outbox_of_a_newer_version_is_left_alone_and_of_the_first_set_aside(p
             assert not list(path.parent.glob("*damaged*"))
     open_outbox(path, ["cloud"], age_max_ns=10**9).close()
     assert list(path.parent.glob("outbox.db.damaged-*Z"))
-    assert SIGNALS

@@ -85,7 +85,7 @@ def mix(old: bytes, new: bytes, rng: random.Random, share: float) -> bytes:
     for at in range(0, size, SECTOR_BYTES):
         if rng.random() >= share:
             after[at : at + SECTOR_BYTES] = before[at : at + SECTOR_BYTES]
-    return bytes(after[: max(length, _last_change(before, after))])
+    return bytes(after[: max(length, _last_change(before, bytes(after)))])
 
 
 def _last_change(before: bytes, after: bytes) -> int:
