@@ -137,7 +137,7 @@ def tell(document: dict[str, Any]) -> Iterator[str]:
     rows = [("holds", f"{size(document['bytes'])} of {size(document['bytes_max'])}")]
     waiting, oldest_s = document["lines_waiting"], document["oldest_s"]
     oldest = f", the oldest for {span(oldest_s)}" if waiting and oldest_s is not None else ""
-    rows.append(("waiting", f"{waiting:,} lines{oldest}"))
+    rows.append(("waiting", f"{_lines(waiting)}{oldest}"))
     rows.append(("comes in", f"{document['lines_in_per_s']:,.1f} lines/s"))
     rows.append(("goes out", f"{document['lines_out_per_s']:,.1f} lines/s"))
     hours = document["hours_left"]
@@ -161,6 +161,10 @@ def tell(document: dict[str, Any]) -> Iterator[str]:
         yield f"  {title:<{width}}  {text}"
     if document["dead_letters"]:
         yield f"{document['dead_letters']:,} lines were rejected: see `andon outbox dead`"
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count:,} lines"
 
 
 def size(count: float) -> str:
@@ -227,7 +231,8 @@ def _sink(config: Any, name: str) -> Any:
 
 
 def _letter(row: dict[str, Any]) -> str:
-    return f"line {row['line_id']:,} to {row['sink']}, {row['cause']}\n  {row['reason']}\n  {row['line']}"
+    head = f"line {row['line_id']:,} to {row['sink']}, {row['cause']}"
+    return f"{head}\n  {row['reason']}\n  {row['line']}"
 
 
 def _sent(done: dict[str, Any]) -> str:

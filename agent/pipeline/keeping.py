@@ -29,7 +29,7 @@ CHECKPOINT_EVERY_S: Final = 3600.0
 """What the detectors have learned is put away this often where little is journaled."""
 SAMPLE_BYTES: Final = 5.0
 """Of a journaled sample, before any was measured."""
-MEASURE_S: Final = 10.0
+MEASURE_S: Final = 30.0
 """Rates of a shorter time are not believed."""
 
 
@@ -82,19 +82,16 @@ class Keeping:
         """Whether the next commit should take a checkpoint."""
         limit = max(JOURNAL_RATIO * self._checkpoint_bytes, JOURNAL_BYTES_MIN)
         full = self._bytes >= min(limit, JOURNAL_BYTES_MAX)
-        return self._soon or full or now_s - self._since_s >= CHECKPOINT_EVERY_S
+        passed_s = now_s - self._since_s
+        return self._soon or full or passed_s >= CHECKPOINT_EVERY_S or self._is_costly(passed_s)
 
     def decide(self, now_s: float) -> None:
         """Before a checkpoint: what is journaled from it on."""
-        passed_s = now_s - self._since_s
         if self._journal_samples:
             self._sample_bytes = self._bytes / self._journal_samples
+        passed_s = now_s - self._since_s
         if self._mode == "auto" and passed_s >= MEASURE_S:
-            day = {
-                name: self._samples[name] / passed_s * self._sample_bytes * DAY_S
-                for name in self._redelivers
-            }
-            self.journaled = set(self._affordable(day))
+            self.journaled = set(self._affordable(passed_s))
 
     def took_checkpoint(self, size: int, now_s: float) -> None:
         """A checkpoint of so many bytes was committed."""
@@ -104,8 +101,20 @@ class Keeping:
         self._bytes = self._journal_samples = 0
         self._samples.clear()
 
-    def _affordable(self, day: Mapping[str, float]) -> Iterable[str]:
-        """Those that must be, then the others, the cheapest first; by bytes a day."""
+    def _is_costly(self, passed_s: float) -> bool:
+        """Whether something is journaled that is more than the budget bears: it should end."""
+        if self._mode != "auto" or passed_s < MEASURE_S or not self._journal_samples:
+            return False
+        return not self.journaled <= set(self._affordable(passed_s))
+
+    def _affordable(self, passed_s: float) -> Iterable[str]:
+        """Those that must be, then the others, the cheapest first."""
+        sample_bytes = self._sample_bytes
+        if self._journal_samples:
+            sample_bytes = self._bytes / self._journal_samples
+        day = {
+            name: self._samples[name] / passed_s * sample_bytes * DAY_S for name in self._redelivers
+        }
         left = SHARE * self._bytes_per_day
         for name in sorted(day, key=lambda name: (not self._redelivers[name], day[name])):
             left -= day[name]

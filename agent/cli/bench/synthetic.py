@@ -7,6 +7,7 @@ has no wire, so it cannot fail.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
@@ -117,10 +118,8 @@ class SyntheticSource:
     async def _wait_until(self, moment_ns: int) -> None:
         wait_s = (moment_ns - time.time_ns()) / SECOND_NS
         if wait_s > 0:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closed.wait(), wait_s)
-            except TimeoutError:
-                pass
 
     def _batch(self, place: int, group: Int32, number: int, moment_ns: int) -> Batch:
         n = len(group)

@@ -16,6 +16,7 @@ from agent.cli.service.apply import Living
 from agent.cli.service.assemble import assemble, forwarder, warm_up
 from agent.cli.service.events import events
 from agent.cli.service.files import Files
+from agent.cli.service.memory import release_compiler, share_heaps
 from agent.cli.service.reload import HEALTHY_S, Reload
 from agent.config import Config
 from agent.derive import Derived
@@ -35,6 +36,7 @@ class Service:
     """One gateway's agent, from a checked configuration and the files it stands in."""
 
     def __init__(self, config: Config, files: Files, *, healthy_s: float = HEALTHY_S) -> None:
+        share_heaps()
         folder = Path(config.gateway.data)
         parts = self._parts = assemble(config, self._tell)
         self._reload = Reload(
@@ -71,6 +73,7 @@ class Service:
         try:
             await self._open_status()
             await asyncio.to_thread(warm_up)
+            release_compiler()
             for one in parts.forwarders:
                 one.start()
             await self._run_until(stop)

@@ -11,7 +11,6 @@ What can fail: sqlite3.Error from everything that reads or writes.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sqlite3
@@ -28,7 +27,6 @@ import numpy as np
 
 from agent.outbox.reader import read_uuid, state_blob
 from agent.outbox.sql import SCHEMA_VERSION, SQL, connect
-from agent.signals import Signal
 
 LOG_BYTES: Final = 4 << 20
 GROW_BYTES: Final = 1 << 20

@@ -90,7 +90,10 @@ def _tell(words: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return round(value, 4) if isinstance(value, float) and math.isfinite(value) else value
+    """As JSON holds it, which knows no infinity."""
+    if not isinstance(value, float):
+        return value
+    return round(value, 4) if math.isfinite(value) else None
 
 
 def _figure(value: Any) -> str:

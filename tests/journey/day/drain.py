@@ -6,7 +6,6 @@ Enters: the outbox that the outage left, after a clean stop. Leaves: it is empty
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from pathlib import Path
 from typing import Final
@@ -22,7 +21,7 @@ from agent.pipeline.recover import recover
 from agent.signals import SECOND_NS, SignalTable
 from agent.sinks.influxdb import InfluxdbSink
 from tests.journey.day.far_side import far_side, stats
-from tests.journey.day.outage import RATE_HZ, SIGNALS, SINK, SOURCE
+from tests.journey.day.outage import RATE_HZ, SIGNALS, SINK, SOURCE, rss_mb
 
 LOOK_S: Final = 0.1
 LIVE_LINES: Final = 2 * SIGNALS
@@ -73,14 +72,14 @@ class Watch:
             looks = [look for look in self.said if look[0] >= part * drained_s][:1]
             for at_s, _, left_s in looks:
                 name = f"drain_said_over_true_{round(100 * part)}"
-                figures[name] = (left_s or float("inf")) / max(drained_s - at_s, 0.1)
+                said_s = float("inf") if left_s is None else left_s
+                figures[name] = said_s / max(drained_s - at_s, 0.1)
         return figures
 
     def _look(self, passed_s: float) -> None:
         usage = self._outbox.usage()
         self.said.append((passed_s, usage.lines_waiting, usage.drain_s))
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        self.rss_mb.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+        self.rss_mb.append(rss_mb())
 
 
 def drain(

@@ -9,6 +9,7 @@ write budget asks.
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from dataclasses import asdict
@@ -160,6 +161,8 @@ def outage(path: Path, hours: float, bytes_max: int) -> dict[str, float]:
         sink = InfluxdbSink(SINK, url=url, token="", outbox=it.outbox.uuid, timeout_s=TIMEOUT_S)
         forwarder = Forwarder(it.outbox, sink, now_ns=lambda: it.now_ns)
         forwarder.start()
+        it.second()
+        rss_first_mb = rss_mb()
         while it.now_ns < time.time_ns():
             it.second()
         it.commit(last=True)
@@ -171,6 +174,8 @@ def outage(path: Path, hours: float, bytes_max: int) -> dict[str, float]:
         "start_s": start_ns // SECOND_NS,
         "fill_seconds": time.monotonic() - began_s,
         "fill_cpu_s": time.process_time() - cpu_s,
+        "fill_rss_mb_first": rss_first_mb,
+        "fill_rss_mb_last": rss_mb(),
         "windows_outage": it.windows,
         "commit_interval_s": it.budget.interval_s,
         "write_gb_per_day": written / it.passed_s * 86_400 / 1e9,
@@ -210,3 +215,9 @@ def _commits(seconds: list[float]) -> dict[str, float]:
         "commit_ms_first_tenth": float(np.median(seconds[:tenth])) * 1e3,
         "commit_ms_last_tenth": float(np.median(seconds[-tenth:])) * 1e3,
     }
+
+
+def rss_mb() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
