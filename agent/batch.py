@@ -9,7 +9,7 @@ and still advance time: keep-alives and heartbeats are such batches.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -82,6 +82,13 @@ class Batch:
 
     def __len__(self) -> int:
         return int(self.signal.shape[0])
+
+    def where(self, rows: npt.NDArray[np.bool_]) -> Batch:
+        """The rows that are True in `rows`, (n,) bool."""
+        return replace(
+            self, signal=self.signal[rows], time_ns=self.time_ns[rows],
+            value=self.value[rows], status=self.status[rows],
+        )  # fmt: skip
 
     def slice(self, start: int, stop: int) -> Batch:
         """Rows [start, stop) as views. Only the last slice of a batch may vouch for its time."""

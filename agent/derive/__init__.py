@@ -29,14 +29,13 @@ from agent.errors import SignalsFull
 from agent.kernels import events, history, level, silence, windows
 from agent.ledger import SampleLedger
 from agent.lines import NO_WINDOWS, WINDOW
-from agent.signals import SECOND_NS, Signal, SignalTable
+from agent.signals import MACHINE_SIGNAL, SECOND_NS, Signal, SignalTable
 
 __all__ = [
     "AHEAD_MAX_NS",
     "BEHIND_MAX_NS",
     "CLOCK_AHEAD",
     "CLOCK_BEHIND",
-    "MACHINE_SIGNAL",
     "NO_CHECKPOINT",
     "Derive",
     "Derived",
@@ -47,13 +46,11 @@ Array = npt.NDArray[Any]
 
 log = logging.getLogger("andon.derive")
 
-MACHINE_SIGNAL: Final = "_machine"
-"""The signal an anomaly names when it concerns the machine as a whole."""
-
 REVISED_ROWS_MAX: Final = 100_000
 """`revise` begins no further signal after so many windows; the rest follows with the next one."""
 
 RESTART_GAP: Final = "restart_gap"
+REMOVED: Final = "removed"
 NO_CHECKPOINT: Final = b""
 
 
@@ -122,7 +119,7 @@ class Derive:
         if source in self._lost:
             self._regain(source, batch)
         self.samples.received += len(batch)
-        batch = retime(batch, self.samples.retimed)
+        batch = retime(self._of_configured(batch), self.samples.retimed)
         if len(batch):
             self._take_samples(batch)
         alive_ns = min(batch.alive_until_ns, batch.received_ns + AHEAD_MAX_NS)
@@ -277,6 +274,14 @@ class Derive:
     def _is_kept(self, number: int) -> bool:
         return self._kept is None or self._table[number].source in self._kept
 
+    def _of_configured(self, batch: Batch) -> Batch:
+        """A removed signal's stragglers would open its closed windows again: they are filtered."""
+        gone = self._states.gone[batch.signal]
+        if gone.any():
+            self.samples.filtered[REMOVED] += int(gone.sum())
+            batch = batch.where(~gone)
+        return batch
+
     def _take_samples(self, batch: Batch) -> None:
         states = self._states
         columns = (batch.signal, batch.time_ns, batch.value, batch.status)
@@ -364,6 +369,7 @@ class Derive:
         by_source: dict[str, list[int]] = {}
         for number, signal in enumerate(self._table):
             self._states.raw[number] = signal.raw
+            self._states.gone[number] = not signal.source
             if signal.source and signal.name != MACHINE_SIGNAL:
                 by_source.setdefault(signal.source, []).append(number)
         self._members = {name: np.array(ids, np.int32) for name, ids in by_source.items()}

@@ -42,6 +42,7 @@ class States:
         self.level = level.new_state(0)
         self.silence = silence.new_state(0)
         self.raw = np.zeros(0, np.bool_)
+        self.gone = np.zeros(0, np.bool_)
         self.filtered = np.zeros(len(windows.FILTERED), np.int64)
         self._out = np.empty(windows.OUT_ROWS, WINDOW)
         self._walk = history.new_walk()
@@ -97,6 +98,7 @@ class States:
             self.level = _grown(self.level, size)
             self.silence = _grown(self.silence, size)
             self.raw = _grown(self.raw, size)
+            self.gone = _grown(self.gone, size)
 
     def is_configured(self, number: int, signal: Signal) -> bool:
         """Whether this row's windows are those of the signal's settings."""

@@ -249,6 +249,7 @@ class Pipeline:
             self._outbox.stage(Lines(revised, ready=ready), changed, early=False)
             self._committer.staged()
         self._teller.warn_of_clocks(self._derive.samples)
+        self._teller.warn_of_disk(self._committer.budget)
         checkpoint = self._committer.checkpoint(lambda: self._state(last), last=last)
         await self._committer.commit(self._derive.samples, checkpoint)
 

@@ -15,6 +15,8 @@ INTERVAL_MAX_S: Final = 10.0
 FIRST_S: Final = 1.0
 LOOK_S: Final = 10.0
 """What was written is looked at this often."""
+OVER: Final = 1.25
+"""What is a little more for a while is not worth a word."""
 FADE_S: Final = 120.0
 """The rate is that of the last minutes: it tells a busy hour from one large write."""
 
@@ -41,9 +43,14 @@ class WriteBudget:
         return self.bytes_per_day / 1e9
 
     @property
+    def allowed_gb_per_day(self) -> float:
+        """What it may be asked to write, in 10^9 bytes a day."""
+        return self._allowed / 1e9
+
+    @property
     def is_over(self) -> bool:
-        """Whether that is more than it should be."""
-        return self.bytes_per_day > 1.1 * self._allowed
+        """Whether that is more than it should be, for some minutes now."""
+        return self._seen_s >= FADE_S and self.bytes_per_day > OVER * self._allowed
 
     def look(self, written: int, now_s: float) -> None:
         """`written` bytes since the start, at `now_s` of a monotonic clock."""

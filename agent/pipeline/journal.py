@@ -30,13 +30,16 @@ _HEADER: Final = struct.Struct("<BI")
 _LEVEL: Final = 1
 """250 to 400 ns a sample and 2 to 6 B."""
 
-_COLUMNS: Final = {
+_COLUMNS: Final[dict[str, np.dtype[Any]]] = {
     "signal": np.dtype(np.int32),
     "time_ns": np.dtype(np.int64),
     "value": np.dtype(np.float64),
     "status": np.dtype(np.uint32),
 }
-_PACKETS: Final = {"ids": np.dtype(np.uint16), "digests": np.dtype(np.uint32)}
+_PACKETS: Final[dict[str, np.dtype[Any]]] = {
+    "ids": np.dtype(np.uint16),
+    "digests": np.dtype(np.uint32),
+}
 
 
 class JournalError(Exception):
@@ -225,8 +228,8 @@ class _Reading:
     ) -> Took:
         rows = slice(self._at, self._at + n)
         self._at += n
-        columns = [self._columns[name][rows] for name in _COLUMNS]
-        batch = Batch(*columns, received_ns, alive_ns, texts)
+        signal, time_ns, value, status = (self._columns[name][rows] for name in _COLUMNS)
+        batch = Batch(signal, time_ns, value, status, received_ns, alive_ns, texts)
         if ids < 0:
             return Took(source, batch)
         rows = slice(self._ids_at, self._ids_at + ids)

@@ -17,6 +17,7 @@ from agent.detect.anomaly import Anomaly
 from agent.ledger import SampleLedger
 from agent.lines.report import Reporter
 from agent.outbox import Outbox
+from agent.pipeline.budget import WriteBudget
 from agent.pipeline.clock import Clock
 from agent.signals import Signal, SignalTable
 
@@ -24,6 +25,7 @@ log = logging.getLogger("andon.pipeline")
 
 GATEWAY_EVERY_S: Final = 5.0
 SAY_EVERY_S: Final = 60.0
+SAY_DISK_EVERY_S: Final = 6 * 3600.0
 
 _CLOCKS: Final = {
     "late": "{} came too late for any window, counted as late; does a machine's clock run behind?",
@@ -102,10 +104,22 @@ class Teller:
             if new and self.say(cause, sentence.format(count)):
                 self._warned[cause] = counts[cause]
 
-    def say(self, subject: str, sentence: str, *, loud: bool = False) -> bool:
-        """Say what is wrong, once a minute a subject; whether it was said."""
+    def warn_of_disk(self, budget: WriteBudget) -> None:
+        """The disk is asked to write more than it should be."""
+        if budget.is_over:
+            self.say(
+                "disk",
+                f"the disk is asked to write {budget.gb_per_day:.1f} GB a day; outbox."
+                f"write_gb_per_day is {budget.allowed_gb_per_day:g}; nothing is lost, but it wears",
+                every_s=SAY_DISK_EVERY_S,
+            )
+
+    def say(
+        self, subject: str, sentence: str, *, loud: bool = False, every_s: float = SAY_EVERY_S
+    ) -> bool:
+        """Say what is wrong, once in so long a subject; whether it was said."""
         now_s = time.monotonic()
-        if now_s - self._said_s.get(subject, -math.inf) < SAY_EVERY_S:
+        if now_s - self._said_s.get(subject, -math.inf) < every_s:
             return False
         self._said_s[subject] = now_s
         log.log(logging.ERROR if loud else logging.WARNING, "%s", sentence)

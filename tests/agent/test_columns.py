@@ -40,7 +40,7 @@ def test_integers_come_back_even_where_differences_wrap_around(values: list[int]
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.uint16])
 def test_shorter_integers_come_back(dtype: type) -> None:
-    column = RANDOM.integers(0, 60_000, 1000).astype(dtype)
+    column: Column = RANDOM.integers(0, 60_000, 1000).astype(dtype)
     assert bits(back(column)) == bits(column)
 
 

@@ -22,9 +22,10 @@ from agent.config import Config
 from agent.derive import Derived
 from agent.ledger import Ledger
 from agent.lines.report import agent_version
+from agent.sources import Source
 from agent.status import StatusServer
 
-__all__ = ["Files", "Service", "warm_up"]
+__all__ = ["Files", "Service", "release_compiler", "share_heaps", "warm_up"]
 
 log = logging.getLogger("andon.service")
 
@@ -112,14 +113,28 @@ class Service:
             "configuration": self._reload.status(),
             "signals": len(parts.table),
             "sources": {
-                name: {"state": state.state, "reason": state.reason, "samples": state.samples}
+                name: {
+                    "state": state.state,
+                    "reason": state.reason,
+                    "samples": state.samples,
+                    "held_back": state.held_back,
+                    "redelivered": _redelivered(parts.wiring.sources.get(name)),
+                    "journaled": name in parts.pipeline.journaled,
+                }
                 for name, state in parts.pipeline.states.items()
             },
             "sinks": {
                 one.name: {"state": one.state, "lag_ms": one.lag_ms} for one in parts.forwarders
             },
+            "clock_steps": parts.clock.steps,
             "ledger": ledger.document(),
-            "outbox": {"bytes": usage.bytes, "lines_waiting": usage.lines_waiting},
+            "outbox": {
+                "bytes": usage.bytes,
+                "lines_waiting": usage.lines_waiting,
+                "gb_per_day": parts.pipeline.gb_per_day,
+                "gb_per_day_max": self._reload.config.outbox.write_gb_per_day,
+                "commit_interval_s": parts.pipeline.commit_interval_s,
+            },
         }
 
     def final(self, ledger: Ledger) -> dict[str, Any]:
@@ -138,3 +153,8 @@ class Service:
     def _tell(self, derived: Derived) -> None:
         if self._status.watched:
             self._status.publish(events(derived, self._parts.table))
+
+
+def _redelivered(source: Source | None) -> int:
+    """While a source is exchanged, none of its name is there."""
+    return 0 if source is None else source.redelivered

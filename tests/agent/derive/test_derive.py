@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.batch import empty
-from agent.derive import AHEAD_MAX_NS, MACHINE_SIGNAL, NO_CHECKPOINT, Derive, DetectSettings
+from agent.derive import AHEAD_MAX_NS, NO_CHECKPOINT, Derive, DetectSettings
 from agent.ledger import SampleLedger
-from agent.signals import SECOND_NS
+from agent.signals import MACHINE_SIGNAL, SECOND_NS
 from tests.agent.derive.plant import (
     BAD,
     SEEDED,

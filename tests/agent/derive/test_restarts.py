@@ -242,3 +242,17 @@ def test_a_state_that_cannot_be_used_is_left_and_its_samples_are_counted_as_lost
     plant.start()
     assert plant.derive.samples.dropped == {"restart_gap": 5}
     assert "is left" in caplog.text
+
+
+def test_a_straggler_of_a_removed_signal_is_counted_and_opens_no_window_again() -> None:
+    plant = Plant()
+    plant.take("opc", [(0, START, 7.0)], START + SECOND_NS // 2)
+    plant.table.add(replace(plant.table[0], source=""))
+    plant.derive.reconfigure(STARTED)
+    plant.collect()
+    plant.take("opc", [(0, START + SECOND_NS // 3, 8.0), (1, START, 1.0)])
+    plant.collect()
+    samples = plant.derive.samples
+    assert samples.filtered == {"removed": 1}
+    assert (samples.derived, samples.pending) == (1, 1)
+    assert samples.balanced
