@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agent.batch import Batch
-from agent.errors import OutboxError
+from agent.errors import OutboxError, SourceRefused
 from agent.forward import Forwarder
 from agent.ledger import Ledger
 from agent.outbox import Commit
@@ -22,7 +22,7 @@ from agent.signals import SECOND_NS
 from agent.sinks.memory import MemorySink, split
 from agent.sources import Packets
 from agent.sources.memory import MemorySource
-from tests.agent.pipeline.gateway import START_NS, Gateway, Outbox, until
+from tests.agent.pipeline.gateway import START_NS, Gateway, Outbox, anomalies, batch, until
 
 SECONDS = 12
 NEVER = 1_000_000
@@ -147,5 +147,53 @@ def test_what_a_crash_interrupts_ends_as_if_it_had_not_been(seed: int) -> None:
         assert ledger.balanced
         assert broken.n == whole.n == ledger.samples.derived
         assert broken.windows.keys() == whole.windows.keys()
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_without_a_journal_a_crash_takes_open_windows_which_the_ledger_says() -> None:
+    async def run() -> None:
+        store = Store()
+        source, outbox = MemorySource("press"), Outbox(store)
+        async with Gateway(source, outbox=outbox, journal="never").running():
+            source.feed(batch(0.1), batch(0.2), batch(1.1))
+            await until(lambda: len(source.acknowledged) == 3, "committed")
+            pending = outbox.ledger().samples.pending
+            outbox.failures.extend(OutboxError("the machine is off") for _ in range(10_000))
+        assert pending == 1
+        source, outbox = MemorySource("press"), Outbox(store)
+        async with Gateway(source, outbox=outbox, journal="never").running():
+            source.feed(batch(1.2))
+            await until(lambda: len(source.acknowledged) == 1, "committed")
+        samples = outbox.ledger().samples
+        assert samples.dropped == {"restart_gap": 1}
+        assert (samples.received, samples.balanced) == (4, True)
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("journal", ["never", "always"])
+def test_an_anomaly_that_was_open_at_a_crash_is_known_after_it(journal: str) -> None:
+    async def run() -> None:
+        store = Store()
+        source, outbox = MemorySource("press"), Outbox(store)
+        async with Gateway(source, outbox=outbox, journal=journal).running():
+            source.feed(batch(1))
+            await until(lambda: source.acknowledged == [0], "committed")
+            source.refusals.extend(SourceRefused("press: not today") for _ in range(10_000))
+            source.go_away()
+            await until(lambda: len(anomalies(outbox)) == 1, "the anomaly")
+            outbox.failures.extend(OutboxError("the machine is off") for _ in range(10_000))
+        source, outbox = MemorySource("press"), Outbox(store)
+        async with Gateway(source, outbox=outbox, journal=journal).running():
+            if journal == "always":
+                assert len(anomalies(outbox)) == 1, "it goes on until the machine is back"
+                source.feed(batch(3))
+            await until(lambda: len(anomalies(outbox)) == 2, "its end")
+        opened, ended = anomalies(outbox)
+        assert opened.rsplit(b" ", 1)[1] == ended.rsplit(b" ", 1)[1]
+        assert b"ended_ns" in ended
 
     asyncio.run(run())
