@@ -58,6 +58,7 @@ class Keeping:
         self._redelivers[source] = redelivers
         if self._mode != "never":
             self.journaled.add(source)
+        self.soon()
 
     def remove(self, source: str) -> None:
         """A source goes; its state is in the next checkpoint."""
@@ -92,6 +93,7 @@ class Keeping:
         passed_s = now_s - self._since_s
         if self._mode == "auto" and passed_s >= MEASURE_S:
             self.journaled = set(self._affordable(passed_s))
+            self.soon()  # should this one fail: what is journaled is what a checkpoint says it is
 
     def took_checkpoint(self, size: int, now_s: float) -> None:
         """A checkpoint of so many bytes was committed."""

@@ -158,3 +158,15 @@ def test_a_checkpoint_is_due_when_the_journal_outgrows_it() -> None:
     keeping.took_checkpoint(1 << 20, 3700.0)
     keeping.soon()
     assert keeping.is_due(3701.0)
+
+
+def test_what_was_decided_with_a_checkpoint_that_failed_is_decided_with_the_next() -> None:
+    keeping = Keeping("auto", bytes_per_day=1e6, now_s=0.0)
+    keeping.add("fast", redelivers=False)
+    keeping.took_checkpoint(1000, 0.0)
+    keeping.count("fast", 600_000)
+    keeping.wrote(bytes(100_000), 600_000)
+    assert keeping.is_due(60.0), "it costs more than the budget"
+    keeping.decide(60.0)
+    assert keeping.journaled == set()
+    assert keeping.is_due(61.0), "until a checkpoint says so"
