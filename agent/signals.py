@@ -92,6 +92,7 @@ class SignalTable:
         self._signals: list[Signal] = []
         self._ids: dict[tuple[Path, str, str], int] = {}
         self._changed: dict[int, None] = {}
+        self._altered: dict[int, None] = {}
         for expected, (number, signal) in enumerate(sorted((stored or {}).items())):
             assert number == expected, "stored signal ids have a hole"
             self._append(signal)
@@ -116,7 +117,7 @@ class SignalTable:
             self._changed[number] = None
         elif self._signals[number] != signal:
             self._signals[number] = replace(signal)
-            self._changed[number] = None
+            self._changed[number] = self._altered[number] = None
         return number
 
     def find(self, path: Path, machine: str, name: str) -> int | None:
@@ -128,6 +129,12 @@ class SignalTable:
         changed = {number: self._signals[number] for number in self._changed}
         self._changed.clear()
         return changed
+
+    def take_altered(self) -> list[int]:
+        """Known signals that say something else since the last call: what derive must take up."""
+        altered = list(self._altered)
+        self._altered.clear()
+        return altered
 
     def _new(self, signal: Signal) -> int:
         if len(self._signals) >= self.signals_max:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +21,7 @@ from agent.derive.checkpoint import pack, unpack
 from agent.derive.clocks import AHEAD_MAX_NS, BEHIND_MAX_NS, CLOCK_AHEAD, CLOCK_BEHIND, retime
 from agent.derive.made import Derived, Made
 from agent.derive.revisions import KNOWN, Revisions
+from agent.derive.settings import DetectSettings
 from agent.derive.states import DTYPES, Ids, States
 from agent.detect.anomaly import Anomaly
 from agent.detect.episodes import Episodes
@@ -29,7 +29,7 @@ from agent.errors import SignalsFull
 from agent.kernels import events, history, level, silence, windows
 from agent.ledger import SampleLedger
 from agent.lines import NO_WINDOWS, WINDOW
-from agent.signals import MACHINE_SIGNAL, SECOND_NS, Signal, SignalTable
+from agent.signals import MACHINE_SIGNAL, Signal, SignalTable
 
 __all__ = [
     "AHEAD_MAX_NS",
@@ -52,19 +52,6 @@ REVISED_ROWS_MAX: Final = 100_000
 RESTART_GAP: Final = "restart_gap"
 REMOVED: Final = "removed"
 NO_CHECKPOINT: Final = b""
-
-
-@dataclass(frozen=True, slots=True)
-class DetectSettings:
-    """How the detectors are set.
-
-    warmup_ns : how long a signal is learned before it is judged
-    off_ns : how long a signal is calm before its episode is over
-    """
-
-    enabled: bool = True
-    warmup_ns: int = 15 * SECOND_NS
-    off_ns: int = 2 * SECOND_NS
 
 
 class Derive:
@@ -93,11 +80,12 @@ class Derive:
         self._made = Made()
         self._passed: list[Array] = []
         """Revised windows that the history has let go, until `revise`."""
+        self._reconfigured = False
         self._kept: frozenset[str] | None = None
         """Sources that go on as if nothing had been, after a restart; None: all."""
         if stored:
             self._restore(stored, started_ns)
-        self._sync()
+        self._grow()
         self._find_members()
 
     @property
@@ -115,7 +103,7 @@ class Derive:
 
     def take(self, source: str, batch: Batch) -> None:
         """Take one batch of this source, then the time that it vouches for."""
-        self._sync()
+        self._sync(batch.received_ns)
         if source in self._lost:
             self._regain(source, batch)
         self.samples.received += len(batch)
@@ -132,7 +120,7 @@ class Derive:
 
         Where it never did, it is missed from `now_ns` on.
         """
-        self._sync()
+        self._sync(now_ns)
         if source in self._lost:
             return
         members = self._member_ids(source)
@@ -191,7 +179,16 @@ class Derive:
 
         What is open of signals that are gone (`source` "") or changed is closed, not lost.
         """
-        self._sync()
+        self._grow()
+        self._table.take_altered()
+        self._configure_anew(now_ns)
+
+    def take_reconfigured(self) -> bool:
+        """Whether signals were configured anew by what topics brought: a checkpoint must follow."""
+        reconfigured, self._reconfigured = self._reconfigured, False
+        return reconfigured
+
+    def _configure_anew(self, now_ns: int) -> None:
         gone = [number for number, signal in enumerate(self._table) if not signal.source]
         changed = [
             number
@@ -218,7 +215,7 @@ class Derive:
         journaled : sources of which everything that comes after it can be played again; of others
             a start after a crash has what the detectors learned, but no windows
         """
-        self._sync()
+        self._grow()
         kept = [ids for name, ids in self._members.items() if clean or name in journaled]
         arrays = self._states.arrays(np.sort(np.concatenate([*kept, np.empty(0, np.int32)])))
         arrays["passed"] = np.concatenate([NO_WINDOWS, *self._passed])
@@ -235,21 +232,20 @@ class Derive:
 
     def know_open(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """These anomalies are open, of the sources that were not journaled."""
-        self._episodes = Episodes(
-            [
-                *(one for one in self._episodes.documents() if self._is_kept(one["signal"])),
-                *map(dict, documents),
-            ]
-        )
+        kept = [one for one in self._episodes.documents() if self._is_kept(one["signal"])]
+        self._episodes = Episodes([*kept, *map(dict, documents)])
 
-    def recovered(self, samples: SampleLedger, now_ns: int) -> None:
+    def recovered(self, samples: SampleLedger, now_ns: int, *, whole: bool = True) -> None:
         """What was journaled after the checkpoint has been played again: begin.
 
+        whole : whether all of it could be played; else no open window can be trusted
         samples : the committed ledger. What it says is pending and was not journaled is gone:
         dropped{restart_gap}, and the anomalies of such sources end. Nobody vouches for the time
         since a source was last alive.
         """
         states = self._states
+        if not whole:
+            self._kept = frozenset()
         gone = np.array(
             [number for number in range(states.known) if not self._is_kept(number)], np.int32
         )
@@ -354,10 +350,17 @@ class Derive:
     def _member_ids(self, source: str) -> Ids:
         return self._members.get(source, np.empty(0, np.int32))
 
-    def _sync(self) -> None:
+    def _sync(self, now_ns: int) -> None:
+        """Take up what is new in the table, and what topics have brought back or changed."""
+        self._grow()
+        if self._table.take_altered():
+            self._configure_anew(now_ns)
+            self._reconfigured = True
+
+    def _grow(self) -> None:
         """Bring the state arrays up to the table's length."""
         states, count = self._states, len(self._table)
-        if count == states.known:
+        if count == states.known and self._members:
             return
         states.grow(count)
         for number in range(states.known, count):

@@ -1,7 +1,8 @@
-"""Rates: events a second, as a mean over about five minutes that forgets slowly.
+"""Rates: events a second, as means that forget: what comes over minutes, what goes over seconds.
 
-Each event weighs `exp(-age / TAU_S)`; dividing by what a steady stream would weigh makes the mean
-right from the first minute on. Kept as three numbers, so it can stand in the outbox's state.
+What comes is steady and decides how long there is room; what goes begins and ends with the far
+side. Each event weighs `exp(-age / tau)`; dividing by what a steady stream would weigh makes the
+mean right from the first minute on. Kept as three numbers, so it can stand in the outbox's state.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-TAU_S: Final = 300.0
+TAUS_S: Final = (300.0, 30.0, 300.0)
+"""Of lines in, lines out and bytes in."""
 YOUNG_S: Final = 10.0
 """A rate is never taken over less, or the first second after a start would look like a flood."""
 
@@ -34,15 +36,20 @@ class Rates:
 
     def count(self, now_ns: int, lines_in: int, lines_out: int, bytes_in: float) -> None:
         """Take in what has happened since the last call. A clock set back takes no time."""
-        fade = math.exp(-max(now_ns - self.at_ns, 0) / 1e9 / TAU_S)
+        passed_s = max(now_ns - self.at_ns, 0) / 1e9
         new = lines_in, lines_out, bytes_in
-        self.weights = tuple(w * fade + n for w, n in zip(self.weights, new, strict=True))
+        self.weights = tuple(
+            weight * math.exp(-passed_s / tau_s) + n
+            for weight, n, tau_s in zip(self.weights, new, TAUS_S, strict=True)
+        )
         self.since_ns, self.at_ns = min(self.since_ns, now_ns), now_ns
 
     def per_s(self, now_ns: int) -> tuple[float, float, float]:
         """Lines in, lines out and bytes in a second, as seen from this moment."""
-        fade = math.exp(-max(now_ns - self.at_ns, 0) / 1e9 / TAU_S)
+        passed_s = max(now_ns - self.at_ns, 0) / 1e9
         age_s = max((now_ns - self.since_ns) / 1e9, YOUNG_S)
-        scale = fade / (TAU_S * -math.expm1(-age_s / TAU_S))
-        lines_in, lines_out, bytes_in = self.weights
-        return lines_in * scale, lines_out * scale, bytes_in * scale
+        lines_in, lines_out, bytes_in = (
+            weight * math.exp(-passed_s / tau_s) / (tau_s * -math.expm1(-age_s / tau_s))
+            for weight, tau_s in zip(self.weights, TAUS_S, strict=True)
+        )
+        return lines_in, lines_out, bytes_in

@@ -3,14 +3,16 @@
 -- Lines are kept as blocks of columns (`sqlite/blocks.py`), one class of lines in a block. What is
 -- known of a block and its columns lie apart, so that opening a large file reads little of it.
 -- Everything that changes with every commit is one row, `state`, so that a commit touches few pages:
--- who has which line, the ledger, rates (`sqlite/book.py` and `sqlite/__init__.py` write it).
+-- who has which line, the ledger, rates (`sqlite/book.py`, `sqlite/__init__.py` write it).
 --
 -- Blocks below are named; `sql.py` reads them by name.
 
 -- name: settings
 -- Of every connection that writes. FULL makes a commit wait for the disk. Small pages make small
 -- commits: a commit of one block is 4 to 6 of them. When the log is put into the file is decided
--- in `sqlite/file.py`.
+-- in `sqlite/file.py`. Debian's SQLite would overwrite what is deleted with zeros: draining would
+-- wear the disk as much as filling does.
+PRAGMA secure_delete = OFF;
 PRAGMA page_size = 1024;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;

@@ -29,7 +29,7 @@ from agent.outbox import Outbox
 from agent.pipeline import journal
 from agent.pipeline.clock import Clock
 from agent.pipeline.committing import Committer, PipelineSettings
-from agent.pipeline.readers import Drained, Item, Lost, Read, Readers, SourceState, pause
+from agent.pipeline.readers import Drained, Item, Lost, Read, Readers, SourceState
 from agent.pipeline.telling import Forward, Teller
 from agent.signals import Signal, SignalTable
 from agent.sources import Packets, Source
@@ -42,6 +42,8 @@ OUTAGE_GRACE_NS: Final = 5_000_000_000
 """A lost source's windows stay open this long, should it come back with what it kept."""
 STOP_COMMIT_S: Final = 3.0
 """A stopping pipeline tries so long to commit; then what it took is the machine sides' again."""
+STOP_RUNNING_S: Final = 20.0
+"""It waits so long for a commit that is under way: on a slow disk it may only take its time."""
 REMOVE_COMMIT_S: Final = 5.0
 """A source that is let go waits so long for the commit of what it sent."""
 LOOK_S: Final = 0.25
@@ -89,7 +91,6 @@ class Pipeline:
         self._stopping = asyncio.Event()
         self._anomalies: list[Anomaly] = []
         self._untold: list[Signal] = []
-        self._rejected: dict[str, int] = {}
         self._lost: set[str] = set()
         self._stage_due_s = 0.0
 
@@ -130,7 +131,8 @@ class Pipeline:
         Its packets are remembered for a source of the same name, which takes them for committed.
         """
         await self._readers.remove(name)
-        await self._committer.committed(REMOVE_COMMIT_S)
+        while not await self._committer.committed(REMOVE_COMMIT_S):
+            self._teller.say(f"remove {name}", f"{name}: waits for the outbox before it is let go")
         self._lost.discard(name)
         self._committer.keeping.remove(name)
 
@@ -161,13 +163,19 @@ class Pipeline:
 
     async def _work(self) -> None:
         """Take, derive, stage and commit until stopped and the queue is empty."""
-        while not (self._stopping.is_set() and self._readers.all_done and self._queue.empty()):
+        while not self._is_over():
             if self._committer.is_full:
-                await pause(LOOK_S, self._stopping)
+                await asyncio.sleep(LOOK_S)
             else:
                 await self._take_some()
             await self._keep_up()
         await self._finish()
+
+    def _is_over(self) -> bool:
+        """Whether all that was read before the stop is taken, or cannot be."""
+        if not (self._stopping.is_set() and self._readers.all_done):
+            return False
+        return self._queue.empty() or self._committer.is_full
 
     async def _take_some(self) -> None:
         """Take what waits; wait for it, but not longer than until something is due."""
@@ -238,6 +246,8 @@ class Pipeline:
         """Commit all that was derived; revisions and what is told may be sent only after it."""
         self._count_rejected()
         self._stage()
+        if self._derive.take_reconfigured():
+            self.checkpoint_soon()
         if self._committer.keeping.journaled:
             self._committer.note_all(journal.Revised())
         if self._anomalies:
@@ -268,11 +278,12 @@ class Pipeline:
 
     async def _finish(self) -> None:
         """The last commit, with a checkpoint that says that the stop was clean."""
-        deadline_s = time.monotonic() + STOP_COMMIT_S
-        await self._committer.settle(STOP_COMMIT_S)
+        await self._committer.settle(STOP_RUNNING_S)
         self._derive.pause()
+        deadline_s = time.monotonic() + STOP_COMMIT_S
         while not self._committer.is_running:
             await self._commit(last=True)
+            await self._committer.settle(STOP_RUNNING_S)
             if self._committer.is_clean or time.monotonic() >= deadline_s:
                 break
             await asyncio.sleep(STOP_COMMIT_S / 10)
@@ -284,15 +295,10 @@ class Pipeline:
 
     def _count_rejected(self) -> None:
         """Messages that brought no sample were received all the same, and are filtered by cause."""
-        for source in self._readers.sources:
-            for cause, count in source.rejected().items():
-                key = f"{source.name}/{cause}"
-                new = count - self._rejected.get(key, 0)
-                self._rejected[key] = count
-                if new:
-                    self._derive.samples.received += new
-                    self._derive.samples.filtered[cause] += new
+        new = self._readers.take_rejected()
+        self._derive.samples.received += new.total()
+        self._derive.samples.filtered.update(new)
 
-    def _say_failed(self, error: OutboxError) -> None:
-        hint = f" ({error.hint})" if error.hint else ""
+    def _say_failed(self, error: BaseException) -> None:
+        hint = f" ({error.hint})" if isinstance(error, OutboxError) and error.hint else ""
         self._teller.say("outbox", f"{error}{hint}; it is tried again, nothing is lost", loud=True)

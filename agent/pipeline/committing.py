@@ -79,7 +79,7 @@ class Committer:
         packets: Mapping[str, list[Packets]],
         *,
         wake: Callable[[], None],
-        failed: Callable[[OutboxError], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         now_s = time.monotonic()
         self.budget = WriteBudget(settings.write_bytes_per_day, settings.commit_interval_s, now_s)
@@ -192,13 +192,14 @@ class Committer:
         if not running.task.done():
             return
         self._running = None
-        try:
-            running.task.result()
-        except OutboxError as error:
-            self._take_back(running.pending)
-            self._failed(error)
-        else:
+        error = running.task.exception()
+        if error is None:
             self._follow(running)
+            return
+        if not isinstance(error, OutboxError):  # a mistake of ours must not stop the line
+            log.error("unexpected, while committing: %r", error, exc_info=error)
+        self._take_back(running)
+        self._failed(error)
 
     def _is_new(self, samples: SampleLedger, checkpoint: bytes | None, now_s: float) -> bool:
         """Whether there is anything to store: an idle gateway spares its disk."""
@@ -207,9 +208,12 @@ class Committer:
             return True
         return samples != self._stored or (self._outbox.dirty and now_s >= self._acks_due_s)
 
-    def _take_back(self, pending: _Pending) -> None:
+    def _take_back(self, failed: _Running) -> None:
         """What could not be committed waits for the next try, before what came since."""
+        pending = failed.pending
         since, self._pending = self._pending, pending
+        if failed.commit.checkpoint is not None:
+            self.keeping.soon()
         for call in since.journal.calls:
             pending.journal.add(call)
         pending.samples += since.samples

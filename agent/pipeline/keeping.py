@@ -63,6 +63,7 @@ class Keeping:
     def remove(self, source: str) -> None:
         """A source goes; its state is in the next checkpoint."""
         self._redelivers.pop(source, None)
+        self._samples.pop(source, None)
         self.journaled.discard(source)
         self.soon()
 
@@ -87,17 +88,16 @@ class Keeping:
         return self._soon or full or passed_s >= CHECKPOINT_EVERY_S or self._is_costly(passed_s)
 
     def decide(self, now_s: float) -> None:
-        """Before a checkpoint: what is journaled from it on."""
+        """As a checkpoint is made: what is journaled from it on. Should it fail, ask for `soon`."""
+        self._soon = False
         if self._journal_samples:
             self._sample_bytes = self._bytes / self._journal_samples
         passed_s = now_s - self._since_s
         if self._mode == "auto" and passed_s >= MEASURE_S:
             self.journaled = set(self._affordable(passed_s))
-            self.soon()  # should this one fail: what is journaled is what a checkpoint says it is
 
     def took_checkpoint(self, size: int, now_s: float) -> None:
         """A checkpoint of so many bytes was committed."""
-        self._soon = False
         self._checkpoint_bytes = size
         self._since_s = now_s
         self._bytes = self._journal_samples = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -71,6 +72,13 @@ class _Reader:
     source: Source
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def take_rejected(self) -> Counter[str]:
+        """Messages that brought no sample since the last call, by cause."""
+        now = Counter(self.source.rejected())
+        new, self.rejected = now - self.rejected, now
+        return new
 
 
 class Readers:
@@ -81,11 +89,7 @@ class Readers:
         self._queue = queue
         self._say = say
         self._readers: dict[str, _Reader] = {}
-
-    @property
-    def sources(self) -> list[Source]:
-        """All sources that are read."""
-        return [reader.source for reader in self._readers.values()]
+        self._rejected: Counter[str] = Counter()
 
     @property
     def all_done(self) -> bool:
@@ -102,8 +106,10 @@ class Readers:
 
     async def remove(self, name: str) -> None:
         """Let go of a source; returns once all that it sent has been taken."""
-        await self._end(self._readers.pop(name))
-        del self.states[name]
+        reader = self._readers[name]
+        await self._end(reader)
+        self._rejected += reader.take_rejected()
+        del self._readers[name], self.states[name]
         await self.drained()
 
     async def drained(self) -> None:
@@ -111,6 +117,13 @@ class Readers:
         drained = Drained(asyncio.Event())
         await self._queue.put(drained)
         await drained.taken.wait()
+
+    def take_rejected(self) -> Counter[str]:
+        """Messages of all sources that brought no sample since the last call, by cause."""
+        new, self._rejected = self._rejected, Counter()
+        for reader in self._readers.values():
+            new += reader.take_rejected()
+        return new
 
     async def stop(self) -> None:
         """End all readers; what they put stays in the queue. Sources stay open."""
@@ -126,7 +139,7 @@ class Readers:
 
     async def close(self) -> None:
         """Let go of all sources."""
-        await asyncio.gather(*(_close(source) for source in self.sources))
+        await asyncio.gather(*(_close(reader.source) for reader in self._readers.values()))
 
     async def _end(self, reader: _Reader) -> None:
         reader.stopping.set()

@@ -1,8 +1,8 @@
 """Recovery: from what the outbox holds to the state in which the last commit left the kernels.
 
 Enters: an outbox just opened. Leaves: a `Derive` that goes on where the last commit ended, and the
-packets that the machine sides may send once more. What can fail: nothing; a blob that cannot be
-played ends the journal there, which is said, and the ledger counts what is missing by that.
+packets that the machine sides may send once more. What can fail: nothing; where a blob cannot be
+played, all open windows are given up, which is said, and the ledger counts their samples.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def recover(outbox: Outbox, table: SignalTable, settings: DetectSettings, now_ns
         nonlocal opened
         opened = call.anomalies
 
-    samples = 0
+    samples, whole = 0, True
     for blob in outbox.journal():
         try:
             calls = unpack(blob)
@@ -72,7 +72,7 @@ def recover(outbox: Outbox, table: SignalTable, settings: DetectSettings, now_ns
         _remember(tails, calls)
     if opened is not None:
         derive.know_open(opened)
-    derive.recovered(committed, now_ns)
+    derive.recovered(committed, now_ns, whole=whole)
     if samples:
         passed_s = time.monotonic() - began_s
         log.info("played %s samples from the journal in %.2f s", f"{samples:,}", passed_s)

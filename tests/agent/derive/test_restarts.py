@@ -256,3 +256,36 @@ def test_a_straggler_of_a_removed_signal_is_counted_and_opens_no_window_again() 
     assert samples.filtered == {"removed": 1}
     assert (samples.derived, samples.pending) == (1, 1)
     assert samples.balanced
+
+
+def test_a_signal_that_a_topic_brings_back_is_derived_again_and_a_checkpoint_must_follow() -> None:
+    plant = Plant()
+    whole = plant.table[0]
+    plant.take("opc", [(0, START, 7.0)], START + SECOND_NS // 2)
+    plant.table.add(replace(whole, source=""))
+    plant.derive.reconfigure(STARTED)
+    plant.collect()
+    assert not plant.derive.take_reconfigured()
+    plant.table.add(whole)
+    later_ns = START + 100 * SECOND_NS
+    plant.take("opc", [(0, later_ns, 8.0)], later_ns + SECOND_NS)
+    plant.collect()
+    assert plant.derive.samples.filtered == {}
+    assert plant.derive.samples.derived == 2
+    assert plant.derive.take_reconfigured()
+    assert not plant.derive.take_reconfigured()
+
+
+def test_a_journal_that_is_not_whole_gives_up_open_windows_and_the_ledger_says_so() -> None:
+    plant = Plant()
+    for second in range(3):
+        moment_ns = START + second * SECOND_NS
+        plant.take("opc", [(0, moment_ns, 7.0)], moment_ns + SECOND_NS // 2)
+    plant.collect()
+    state = plant.derive.checkpoint(clean=False, journaled=["opc"])
+    committed = plant.derive.samples.copy()
+    derive = Derive(plant.table, DetectSettings(), SampleLedger(), state, STARTED)
+    derive.recovered(committed.copy(), STARTED, whole=False)
+    assert derive.samples.dropped == {"restart_gap": 1}
+    assert derive.samples.pending == 0
+    assert derive.samples.balanced

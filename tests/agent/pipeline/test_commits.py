@@ -182,3 +182,114 @@ def test_an_idle_gateway_commits_nothing_but_its_own_line() -> None:
             assert len(outbox.commits) == before
 
     asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stop_waits_for_a_commit_that_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committing, "WAIT_S", 0.01)
+
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        async with Gateway(source, outbox=outbox).running():
+            await until(lambda: len(outbox.commits) > 0, "the first commit")
+            outbox.blocked.clear()
+            tried = outbox.tried
+            source.feed(batch(1))
+            await until(lambda: outbox.tried > tried, "a commit that hangs")
+            slow = asyncio.get_running_loop()
+            slow.call_later(4 * pipeline_module.STOP_COMMIT_S, outbox.blocked.set)
+        assert source.acknowledged == [0]
+        assert outbox.commits[-1].checkpoint is not None, "the stop was clean"
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stop_ends_although_the_outbox_fails_and_memory_is_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committing, "UNCOMMITTED_MAX", 2)
+
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        gateway = Gateway(source, outbox=outbox, queue=3)
+        async with gateway.running():
+            await until(lambda: len(outbox.commits) > 0, "the first commit")
+            outbox.failures.extend(OutboxError("read-only") for _ in range(100_000))
+            source.feed(*(batch(second) for second in range(20)))
+            await until(lambda: source.taken >= 5, "all is full")
+            tried = outbox.tried
+            await until(lambda: outbox.tried > tried + 1, "failing")
+        assert source.acknowledged == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_mistake_of_ours_in_a_commit_does_not_end_the_pipeline(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        outbox.failures.extend([MemoryError("no room"), ValueError("a mistake")])
+        async with Gateway(source, outbox=outbox).running():
+            source.feed(batch(1), batch(2))
+            await until(lambda: source.acknowledged == [0, 1], "committed in the end")
+        assert outbox.ledger().balanced
+
+    asyncio.run(run())
+    assert "unexpected, while committing: MemoryError('no room')" in caplog.text
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_checkpoint_asked_for_while_one_is_committed_is_taken_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committing, "WAIT_S", 0.01)
+
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        outbox.blocked.clear()
+        async with Gateway(source, outbox=outbox).running() as pipeline:
+            await until(lambda: outbox.tried == 1, "the first checkpoint is under way")
+            pipeline.checkpoint_soon()
+            outbox.blocked.set()
+            source.feed(batch(1))
+            await until(lambda: source.acknowledged == [0], "committed")
+            assert [commit.checkpoint is not None for commit in outbox.commits[:2]] == [True, True]
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_a_source_rejected_is_counted_once_although_another_takes_its_name() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource("floor"), Outbox()
+        source.counts = {"unreadable": 10}
+        async with Gateway(source, outbox=outbox).running() as pipeline:
+            await until(lambda: outbox.ledger().samples.received == 10, "counted")
+            source.counts = {"unreadable": 13}
+            await pipeline.remove("floor")
+            other = MemorySource("floor")
+            other.counts = {"unreadable": 1}
+            pipeline.add(other)
+            await until(lambda: outbox.ledger().samples.received == 14, "counted")
+        assert outbox.ledger().samples.filtered == {"unreadable": 14}
+
+    asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_source_is_let_go_only_once_what_it_sent_is_committed() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource("floor"), Outbox()
+        async with Gateway(source, outbox=outbox, interval_s=60).running() as pipeline:
+            await until(lambda: len(outbox.commits) > 0, "the first commit")
+            outbox.failures.extend(OutboxError("busy") for _ in range(5))
+            source.feed(batch(1))
+            await until(lambda: source.taken == 1, "taken")
+            await pipeline.remove("floor")
+            assert source.acknowledged == [0]
+            assert not outbox.failures
+
+    asyncio.run(run())

@@ -148,6 +148,7 @@ def test_the_setting_is_stronger_than_the_budget(mode: str, journaled: set[str])
 def test_a_checkpoint_is_due_when_the_journal_outgrows_it() -> None:
     keeping = Keeping("always", bytes_per_day=1e9, now_s=0.0)
     assert keeping.is_due(0.0), "a start puts the state of the stop away"
+    keeping.decide(0.0)
     keeping.took_checkpoint(1 << 20, 0.0)
     assert not keeping.is_due(1.0)
     keeping.wrote(bytes(4 << 20), 1_000_000)
@@ -169,4 +170,5 @@ def test_what_was_decided_with_a_checkpoint_that_failed_is_decided_with_the_next
     assert keeping.is_due(60.0), "it costs more than the budget"
     keeping.decide(60.0)
     assert keeping.journaled == set()
+    keeping.soon()  # as the committer does when a checkpoint could not be committed
     assert keeping.is_due(61.0), "until a checkpoint says so"
