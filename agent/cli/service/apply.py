@@ -10,6 +10,8 @@ others:
     3. at one moment, between two batches: the signal table changes, windows and anomalies of
        removed signals end, and a checkpoint is asked for, since the journal knows nothing of this
     4. new sources are read; sinks come, go and change, each with its position in the outbox
+
+What waits for a sink that goes is kept until `let_go`: a configuration on trial may bring it back.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any, Final, Protocol
 from agent.cli.check.difference import Difference
 from agent.config import Config, InfluxdbConfig
 from agent.errors import SinkUnreachable
+from agent.ledger import Ledger
 from agent.lines.report import Reporter
 from agent.signals import SignalTable
 from agent.sources import Source
@@ -118,13 +121,22 @@ class Sending(Protocol):
         """Send what waits for so long, then stop; whether its thread has ended."""
 
 
+class Holding(Protocol):
+    """What is needed of the outbox."""
+
+    def ledger(self) -> Ledger:
+        """Its sinks, with how many lines wait for each."""
+
+    def use_sinks(self, sinks: Sequence[str]) -> None:
+        """These are the sinks, and what waits for others is let go."""
+
+
 @dataclass(frozen=True, slots=True)
 class Living:
     """The parts of a running service that a reload changes.
 
     forwarders : one a sink; the list is changed
     forwarder : makes one for a sink
-    use_sinks : tells the outbox which sinks there are
     """
 
     pipeline: Running
@@ -132,13 +144,16 @@ class Living:
     wiring: Sources
     forwarders: list[Any]
     forwarder: Callable[[InfluxdbConfig], Sending]
-    use_sinks: Callable[[Sequence[str]], None]
+    outbox: Holding
     now_ns: Callable[[], int]
 
 
-async def apply(living: Living, change: Difference, config: Config) -> None:
+async def apply(
+    living: Living, change: Difference, config: Config, kept: Iterable[str] = ()
+) -> None:
     """Apply what differs, so that the service uses `config`.
 
+    kept : sinks for which the outbox keeps what waits, in `config` or not
     Raises SinkUnreachable where a sink's thread does not end.
     """
     gone = [source.name for source in change.sources if source.what == "removed"]
@@ -158,9 +173,22 @@ async def apply(living: Living, change: Difference, config: Config) -> None:
     for new in built:
         living.pipeline.add(new)
     if change.sinks:
-        await _change_sinks(living, [sink.name for sink in change.sinks], config)
+        await _change_sinks(living, [sink.name for sink in change.sinks], config, kept)
     if change.sinks or change.machines:
         living.pipeline.use(Reporter(config, living.wiring.table), living.forwarders)
+
+
+async def let_go(living: Living, names: Sequence[str]) -> None:
+    """The sinks are these; what waits for others is not sent to them any more, which is said."""
+    known = living.outbox.ledger().sinks
+    await asyncio.to_thread(living.outbox.use_sinks, names)
+    for name, sink in known.items():
+        if name not in names:
+            log.log(
+                logging.WARNING if sink.waiting else logging.INFO,
+                "the sink %s is removed for good; lines that waited for it and are not sent to it "
+                "any more: %s", name, f"{sink.waiting:,}" if sink.waiting else "none",
+            )  # fmt: skip
 
 
 async def _in_place(living: Living, config: Config, name: str) -> bool:
@@ -183,7 +211,9 @@ async def _let_go(living: Living, name: str, *, comes_back: bool) -> None:
     living.wiring.forget(name)
 
 
-async def _change_sinks(living: Living, names: Iterable[str], config: Config) -> None:
+async def _change_sinks(
+    living: Living, names: Sequence[str], config: Config, kept: Iterable[str]
+) -> None:
     """Sinks of these names begin, end, or begin again as the configuration now says."""
     tables = {sink.name: sink for sink in config.influxdb}
     stopping = [forwarder for forwarder in living.forwarders if forwarder.name in names]
@@ -192,7 +222,7 @@ async def _change_sinks(living: Living, names: Iterable[str], config: Config) ->
     )
     for forwarder in stopping:
         living.forwarders.remove(forwarder)
-    await asyncio.to_thread(living.use_sinks, list(tables))
+    await let_go(living, list(dict.fromkeys([*tables, *kept])))
     for name in names:
         if name in tables:
             forwarder = living.forwarder(tables[name])

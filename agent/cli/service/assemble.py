@@ -59,7 +59,7 @@ def assemble(config: Config, publish: Callable[[Derived], None]) -> Parts:
     sources = [wiring.build(config, name) for name in source_tables(config)]
     wiring.renew(config)
     recovered.derive.reconfigure(clock.now_ns())
-    forwarders = [forwarder(outbox, clock, sink) for sink in config.influxdb]
+    forwarders = [forwarder(outbox, sink, now_ns=clock.now_ns) for sink in config.influxdb]
     pipeline = Pipeline(
         table,
         sources,
@@ -75,8 +75,21 @@ def assemble(config: Config, publish: Callable[[Derived], None]) -> Parts:
     return Parts(outbox, table, recovered.derive, wiring, pipeline, forwarders, clock)
 
 
-def forwarder(outbox: SqliteOutbox, clock: Clock, sink: InfluxdbConfig) -> Forwarder:
-    """What takes the outbox's lines to this sink; not started."""
+def forwarder(
+    outbox: SqliteOutbox,
+    sink: InfluxdbConfig,
+    *,
+    backlog_lines_per_s: int | None = None,
+    now_ns: Callable[[], int] = time.time_ns,
+) -> Forwarder:
+    """What takes the outbox's lines to this sink; not started.
+
+    backlog_lines_per_s : instead of what the sink's table says
+    """
+    limits = Limits(
+        lines_max=sink.lines_max,
+        backlog_lines_per_s=backlog_lines_per_s or sink.backlog_lines_per_s,
+    )
     return Forwarder(
         outbox,
         InfluxdbSink(
@@ -89,8 +102,8 @@ def forwarder(outbox: SqliteOutbox, clock: Clock, sink: InfluxdbConfig) -> Forwa
             timeout_s=sink.timeout_s,
             flavour=sink.flavour,
         ),
-        limits=Limits(lines_max=sink.lines_max, backlog_lines_per_s=sink.backlog_lines_per_s),
-        now_ns=clock.now_ns,
+        limits=limits,
+        now_ns=now_ns,
     )
 
 

@@ -23,6 +23,8 @@ M_ARENA_MAX: Final = -8
 """madvise(2), mallopt(3)."""
 HEAPS_MAX: Final = 2
 COMPILER: Final = "libllvmlite"
+MAPPINGS: Final = Path("/proc/self/smaps")
+"""What is mapped to memory and what of it is there; proc(5)."""
 
 _MAPPING: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+\s*(.*)$")
 _PRIVATE_PAGES: Final = re.compile(r"^(?:Anonymous|Swap):\s+0 kB$")
@@ -49,7 +51,7 @@ def _unchanged(name: str) -> Iterator[tuple[int, int]]:
     Dropping a page that the loader has changed (relocations) would lose the change.
     """
     found, clean = None, 0
-    for line in Path("/proc/self/smaps").read_text().splitlines():
+    for line in MAPPINGS.read_text(errors="replace").splitlines():
         mapping = _MAPPING.match(line)
         if mapping is not None:
             usable = name in mapping[4] and "w" not in mapping[3]

@@ -9,8 +9,9 @@ they added or changed is not healthy within `HEALTHY_S`:
     a sink    took something, or at least does not refuse; no answer may have any reason
 
 Until it has proven healthy a configuration is on trial; another reload in that time goes back to
-the last healthy one all the same. Files that were given back are read again when they change, or
-when somebody asks.
+the last healthy one all the same, and the outbox keeps what waits for the sinks of that one. A
+reload that cannot be applied leads back to what was used just before, on trial or not. Files that
+were given back are read again when they change, or when somebody asks.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any, Final
 
 from agent.cli.check.difference import Difference, Option, applied, difference
 from agent.cli.check.preview import in_use, tell_difference
-from agent.cli.service.apply import Living, apply
+from agent.cli.service.apply import Living, apply, let_go
 from agent.cli.service.files import Files
 from agent.config import Config, config_error, examine
 from agent.errors import AndonError
@@ -138,13 +139,16 @@ class Reload:
         except AndonError as error:
             self._refuse(f"the changed one cannot be used: {error} ({error.hint})")
             return
-        before = self._trial or self._healthy()
+        used, used_ns, trial = self.config, self._since_ns, self._trial
+        before = trial or self._healthy()
         self._trial = None
         try:
-            await self._use(change, applied(self.config, found), self._living.now_ns())
+            await self._use(change, applied(used, found), self._living.now_ns(), before.before)
         except Exception as error:  # some of it may be applied: all of it is given back
             log.debug("while applying", exc_info=error)
-            await self._give_back(before, [str(error) or type(error).__name__])
+            reason = str(error) or type(error).__name__
+            await self._give_back(used, used_ns, [reason], before.before)
+            self._trial = trial
             return
         self._problem = ""
         await self._begin(before)
@@ -160,10 +164,15 @@ class Reload:
         connected = {name for name, state in states.items() if state.state == "connected"}
         return _Trial(self.config, self._since_ns, connected, 0, set(), set())
 
-    async def _use(self, change: Difference, config: Config, since_ns: int) -> None:
-        """Noted first: what fails in the middle is given back from there."""
+    async def _use(
+        self, change: Difference, config: Config, since_ns: int, healthy: Config
+    ) -> None:
+        """Noted first: what fails in the middle is given back from there.
+
+        healthy : the last one that was; what waits for its sinks is kept
+        """
         self.config, self._since_ns = config, since_ns
-        await apply(self._living, change, config)
+        await apply(self._living, change, config, _sinks(healthy))
 
     async def _begin(self, trial: _Trial) -> None:
         """Put what is used now on trial against what was healthy before it."""
@@ -190,25 +199,33 @@ class Reload:
         reasons = [_not_connected(name, living) for name in sorted(trial.sources)]
         reasons += [sink.state for sink in sinks if sink.refused and sink.last_ok_ns is None]
         if reasons:
-            await self._give_back(trial, reasons)
-        else:
-            log.info("the configuration of %s is healthy", _moment(self._since_ns))
+            await self._give_back(trial.before, trial.before_ns, reasons, trial.before)
+            return
+        log.info("the configuration of %s is healthy", _moment(self._since_ns))
+        if set(_sinks(trial.before)) - set(_sinks(self.config)):
+            await let_go(living, _sinks(self.config))
 
-    async def _give_back(self, trial: _Trial, reasons: list[str]) -> None:
-        """Use what was healthy again, and say why."""
+    async def _give_back(
+        self, config: Config, since_ns: int, reasons: list[str], healthy: Config
+    ) -> None:
+        """Use this one again, which was used before, and say why."""
         moment, why = _moment(self._since_ns), "; ".join(reasons)
         self._problem = f"the configuration of {moment} was rolled back: {why}"
         log.error(
             "the configuration of %s is not healthy and is rolled back to that of %s: %s",
-            moment, _moment(trial.before_ns), why,
+            moment, _moment(since_ns), why,
         )  # fmt: skip
-        change = await asyncio.to_thread(difference, self.config, trial.before)
-        await self._use(change, trial.before, trial.before_ns)
+        change = await asyncio.to_thread(difference, self.config, config)
+        await self._use(change, config, since_ns, healthy)
 
 
 def _not_connected(name: str, living: Living) -> str:
     state = living.pipeline.states.get(name)
     return (state.reason if state else "") or f"{name} is not connected yet"
+
+
+def _sinks(config: Config) -> list[str]:
+    return [sink.name for sink in config.influxdb]
 
 
 def _moment(time_ns: int) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,11 +21,17 @@ from typer.testing import CliRunner, Result
 from agent.cli import app
 from agent.cli.ledger.compare import Proof, Sent, compare
 from agent.cli.ledger.tell import tell
+from agent.forward import Forwarder
 from agent.ledger import Ledger, LineLedger, SampleLedger, SinkLedger
-from agent.outbox import FILE_NAME, STAGED_LINES_MAX
+from agent.lines import WINDOW, Lines
+from agent.outbox import FILE_NAME, STAGED_LINES_MAX, Commit
 from agent.outbox.intervals import Interval
+from agent.outbox.sqlite import SqliteOutbox, open_outbox
+from agent.signals import Path as Line
+from agent.signals import Signal
+from agent.sinks.influxdb import InfluxdbSink
 from tests.cloud import lines
-from tests.cloud.server import RunningCloud, running_cloud
+from tests.cloud.server import RunningCloud, running_cloud, until
 from tests.write_server import Answer, WriteServer
 
 NOTHING = {"received": [], "void": [], "void_total": 0, "repeats": 0, "holes_forgotten": 0}
@@ -58,6 +68,42 @@ class Outbox:
         return self.ids[sink][1]
 
 
+KILLED = """
+import sys, time
+from agent.ledger import SampleLedger
+from agent.outbox import Commit
+from agent.outbox.sqlite import open_outbox
+from tests.agent.cli.test_ledger import SIGNALS, send_all, some_windows
+outbox = open_outbox(sys.argv[1], ["cloud"])
+outbox.stage(some_windows(4), SIGNALS, early=True)
+outbox.commit(Commit(SampleLedger()))
+outbox.stage(some_windows(2), early=True)
+print(outbox.uuid, flush=True)
+send_all(outbox, *sys.argv[2:])
+print("sent 1-6", flush=True)
+time.sleep(60)
+"""
+START_NS = 1_750_000_000 * 10**9
+SIGNALS = {0: Signal(Line("acme", "guiyang", "assembly", "line-1"), "press-01", "force", "press")}
+
+
+def some_windows(count: int) -> Lines:
+    """Windows one after the other."""
+    rows = np.zeros(count, WINDOW)
+    rows["every_ns"], rows["n"] = 10**9, 1
+    rows["start_ns"] = START_NS + np.arange(count) * 10**9
+    return Lines(rows)
+
+
+def send_all(outbox: SqliteOutbox, url: str, token: str) -> None:
+    """Send everything as the service does, until nothing waits."""
+    sink = InfluxdbSink("cloud", url=url, token=token, outbox=outbox.uuid)
+    forwarder = Forwarder(outbox, sink)
+    forwarder.start()
+    until(lambda: not outbox.ledger().lines.waiting)
+    assert forwarder.stop()
+
+
 class Gateway:
     """A configuration with one or more sinks, and an outbox."""
 
@@ -81,6 +127,7 @@ payload = {{ json = {{ value = "v", time = "ts" }} }}
             assert path == folder / FILE_NAME
             return self.outbox
 
+        self.folder = folder
         patch.setattr("agent.outbox.reader.open_readonly", opened)
 
     def sink(self, name: str, url: str, token: str, more: str = "") -> None:
@@ -221,6 +268,44 @@ def test_a_cloud_that_forgot_everything_has_lost_it(gateway: Gateway, cloud: Run
     result = gateway.ledger("--cloud", ANDON_TOKEN=cloud.write_token)
     assert result.exit_code == 6
     assert "The cloud has received nothing of this outbox.\n  LOSS: 3 lines" in result.stdout
+
+
+def test_a_gateway_killed_while_it_sends_owes_the_cloud_nothing(
+    gateway: Gateway, cloud: RunningCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outbox, a forwarder, a kill -9 and a cloud, all of them real."""
+    monkeypatch.undo()
+    gateway.sink("cloud", cloud.url, "ANDON_TOKEN")
+    path = gateway.folder / FILE_NAME
+    command = [sys.executable, "-c", KILLED, str(path), cloud.url, cloud.write_token]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        uuid = agent.stdout.readline().strip()
+        assert agent.stdout.readline() == "sent 1-6\n"
+        agent.kill()
+
+    def told() -> Any:
+        result = gateway.ledger("--cloud", "--json", ANDON_TOKEN=cloud.write_token)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert json.loads(result.stdout)["outbox"] == uuid
+        return json.loads(result.stdout)["cloud"]["cloud"]
+
+    killed = told()
+    assert (killed["covered"], killed["lost"]) == ([[1, 6]], [])
+    assert killed["in_flight"] == 6  # no commit took the cloud's yes
+    with closing(open_outbox(path, ["cloud"])) as outbox:
+        outbox.stage(some_windows(2), early=True)
+        outbox.commit(Commit(SampleLedger()))
+        send_all(outbox, cloud.url, cloud.write_token)
+        outbox.commit(Commit(SampleLedger()))
+        again = told()
+        assert (again["holes"], again["lost"], again["untold"]) == ([], [], [])
+        assert again["covered"] == [[1, 4 + STAGED_LINES_MAX + 2]]
+        # Lines 5 and 6 came, and were never committed: what came is not void, whatever is said.
+        assert (again["void_total"], again["repeats"]) == (STAGED_LINES_MAX - 2, 4)
+        outbox.stage(some_windows(3), early=False)
+        outbox.commit(Commit(SampleLedger()))
+    assert told() == again  # and three lines wait
 
 
 def test_another_token_comes_from_the_environment_only(

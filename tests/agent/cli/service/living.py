@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -11,13 +12,19 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.cli.check.difference import source_tables
 from agent.cli.service.apply import Living
 from agent.cli.service.files import Files
 from agent.cli.service.reload import Reload
 from agent.cli.service.wiring import Wiring
 from agent.config import Config, InfluxdbConfig, load
+from agent.ledger import SampleLedger
+from agent.lines import Lines
 from agent.lines.report import Reporter
+from agent.outbox import Commit
+from agent.outbox.memory import MemoryOutbox
 from agent.signals import SignalTable
 from agent.sources import Source
 from agent.sources.memory import MemorySource
@@ -25,6 +32,14 @@ from tests.agent.config.support import ENVIRON, GOOD
 
 DEADLINE_S = 10.0
 LOOK_S = 0.01
+OVEN = """
+[[opcua]]
+name = "oven"
+endpoint = "opc.tcp://10.0.0.6:4840"
+machine = "oven-01"
+security = "none"
+signals = [{ name = "temperature", node = "i=7" }]
+"""
 
 
 @dataclass
@@ -131,6 +146,35 @@ class Sends:
         return self.ends <= 0
 
 
+class Holding(MemoryOutbox):
+    """The outbox."""
+
+    def __init__(self, sinks: Sequence[str], done: list[str]) -> None:
+        self._done = done
+        super().__init__(sinks)
+        done.clear()
+
+    def use_sinks(self, sinks: Sequence[str]) -> None:
+        super().use_sinks(sinks)
+        self._done.append(f"sinks {' '.join(sinks)}")
+
+    def make(self, lines: int) -> None:
+        """Commit so many lines."""
+        self.stage(Lines(ready=(b"gateway a=1i 1",) * lines), early=False)
+        self.commit(Commit(SampleLedger()))
+
+    def send(self, sink: str, lines: int) -> None:
+        """The sink takes so many of those that wait."""
+        packet = self.packet(sink, lines, live=False)
+        assert packet is not None
+        for first, last in packet.runs:
+            self.acknowledge(sink, first, last)
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        return {name: sink.waiting for name, sink in self.ledger().sinks.items()}
+
+
 @dataclass
 class Running:
     """A service that runs with the files in `folder`; all its sources are connected at first."""
@@ -146,6 +190,7 @@ class Running:
         self.table = SignalTable(config.gateway.signals_max)
         self.pipeline = Pipe(self.done)
         self.wiring = Plugs(self.table, self.done)
+        self.outbox = Holding([sink.name for sink in config.influxdb], self.done)
         self.sinks = [Sends(sink, self.done, last_ok_ns=1) for sink in config.influxdb]
         for name in source_tables(config):
             self.pipeline.add(self.wiring.build(config, name))
@@ -157,7 +202,7 @@ class Running:
             self.wiring,
             self.sinks,
             lambda sink: Sends(sink, self.done),
-            lambda names: self.done.append(f"sinks {' '.join(names)}"),
+            self.outbox,
             time.time_ns,
         )
         self.reload = Reload(
@@ -224,6 +269,15 @@ def following(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
         asyncio.run(follow())
 
     return run
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return said(caplog, logging.ERROR)
+
+
+def said(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
+    """What was said at this level or above."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= level]
 
 
 async def until(condition: Callable[[], object], what: str) -> None:

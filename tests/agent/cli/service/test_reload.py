@@ -2,39 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-
 import pytest
 
 from agent.cli.service.reload import HEALTHY_S
 from agent.config import config_error, examine
-from tests.agent.cli.service.living import Running, following, until
+from tests.agent.cli.service.living import OVEN, Running, errors, following, until
 from tests.agent.config.support import ENVIRON
 
 OIL = '[[opcua.signals]]\nname = "oil"\nnode = "ns=2;s=press-01.oil"\n[[mqtt]]'
-OVEN = """
-[[opcua]]
-name = "oven"
-endpoint = "opc.tcp://10.0.0.6:4840"
-machine = "oven-01"
-security = "none"
-signals = [{ name = "temperature", node = "i=7" }]
-"""
-
-
-@pytest.fixture
-def service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> Running:
-    for name, value in ENVIRON.items():
-        monkeypatch.setenv(name, value)
-    caplog.set_level(logging.INFO, "andon.service")
-    return Running(tmp_path)
-
-
-def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @following
@@ -272,3 +247,28 @@ async def test_what_fails_half_way_is_given_back_at_once(
     assert "no more files" in errors(caplog)[0]
     assert service.reload.config == before
     assert set(service.pipeline.states) == {"press", "floor"}
+
+
+@following
+async def test_what_cannot_be_applied_on_trial_leads_back_to_the_one_on_trial_then_to_the_healthy(
+    service: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    healthy = service.reload.config
+    await service.reloads("[[mqtt]]", OVEN + "[[mqtt]]")
+    on_trial = service.reload.config
+    drained = service.pipeline.drained
+
+    async def fail_once() -> None:
+        monkeypatch.setattr(service.pipeline, "drained", drained)
+        raise RuntimeError("no more memory")
+
+    monkeypatch.setattr(service.pipeline, "drained", fail_once)
+    service.edit(OVEN, OIL.removesuffix("[[mqtt]]"))
+    await until(lambda: errors(caplog), "an error")
+    await service.looks()
+    assert service.reload.config == on_trial
+    assert service.reload.status()["trial"]
+    assert "oven" in service.pipeline.states
+    service.passes(HEALTHY_S)
+    await until(lambda: service.reload.config == healthy, "the healthy one")
+    await until(lambda: "oven" not in service.pipeline.states, "the end of the oven")

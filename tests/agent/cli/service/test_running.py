@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from agent import pipeline
 from agent.cli.check.difference import Change, Difference, Items
 from agent.cli.check.preview import preview
 from agent.cli.service import Files, Service
@@ -120,10 +122,10 @@ def test_signals_come_and_go_by_sighup_while_the_others_miss_no_sample(
 
 
 @asynccontextmanager
-async def serving(file: Path) -> AsyncIterator[Service]:
+async def serving(file: Path, healthy_s: float = HEALTHY_S) -> AsyncIterator[Service]:
     """A service in this process, which gives a configuration up sooner."""
     files = Files(file)
-    service = Service(load(file), files, healthy_s=HEALTHY_S)
+    service = Service(load(file), files, healthy_s=healthy_s)
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))
     try:
@@ -193,6 +195,102 @@ def test_a_sink_that_refuses_is_rolled_back_and_its_lines_go_where_they_went(
 
     with WriteServer(lambda request: refusing) as other:
         asyncio.run(run(other))
+
+
+def test_a_renamed_sink_that_refuses_is_rolled_back_and_the_old_one_is_sent_its_backlog(
+    tmp_path: Path, machine: Machine, mqtt_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANDON_TOKEN", "tok-1")
+    refusing = Answer(401, b'{"code": "unauthorized", "message": "unauthorized access"}')
+
+    async def run(cloud: WriteServer, plant: WriteServer) -> None:
+        file = configuration(tmp_path, machine.url, mqtt_port, cloud.url)
+        async with serving(file) as service:
+            await until(connected(service, "press", "floor"), "both")
+            await until(lambda: service.status()["ledger"]["lines"]["waiting"] > 5, "a backlog")
+            made = service.status()["ledger"]["lines"]["made"]
+            edit(file, 'name = "cloud"', 'name = "plant"')
+            edit(file, cloud.url, plant.url)
+            service.reload()
+            await until(lambda: list(service.status()["sinks"]) == ["plant"], "the plant")
+            assert list(service.status()["ledger"]["sinks"]) == ["cloud", "plant"]
+            cloud.decide = lambda request: Answer()
+            await until(lambda: problem(service), "the rollback")
+            await until(lambda: len(cloud.taken) > made, "the backlog and what came since")
+            await until(lambda: list(service.status()["ledger"]["sinks"]) == ["cloud"], "its end")
+        ledger = service.status()["ledger"]["lines"]
+        assert ledger["waiting"] == ledger["dropped"].get("quota", 0) == 0
+        assert len(cloud.taken) == ledger["made"] == ledger["acknowledged"]
+
+    with WriteServer(lambda request: Answer(503)) as cloud, WriteServer(lambda r: refusing) as plant:
+        asyncio.run(run(cloud, plant))
+
+
+def test_windows_close_while_a_source_does_not_connect_anew_and_it_is_regained(
+    tmp_path: Path, machine: Machine, mqtt_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANDON_TOKEN", "tok-1")
+    monkeypatch.setattr(pipeline, "OUTAGE_GRACE_NS", 200_000_000)
+
+    async def run(sink: WriteServer, nobody: str) -> None:
+        file = configuration(tmp_path, machine.url, mqtt_port, sink.url)
+        edit(file, FORCE, f"{FORCE}raw = true\nevery_s = 1\n")
+        async with serving(file, healthy_s=60) as service:
+            await until(lambda: len(sampled(sink, b"ram_force")) > 10, "samples")
+            edit(file, machine.url, nobody)
+            service.reload()
+            await until(partial(holds, sink, b"anomaly,", b"connects anew"), "what is the matter")
+            assert service.status()["ledger"]["samples"]["pending"] > 0
+            await until(lambda: not service.status()["ledger"]["samples"]["pending"], "the windows")
+            assert service.status()["sources"]["press"]["state"] != "connected"
+            await until(
+                lambda: counted(sink, b"ram_force") == len(sampled(sink, b"ram_force")), "their n"
+            )
+            came = len(sampled(sink, b"ram_force"))
+            edit(file, nobody, machine.url)
+            service.reload()
+            await until(lambda: len(sampled(sink, b"ram_force")) > came, "it again")
+            await until(partial(holds, sink, b"anomaly,", b"ended"), "the end of the anomaly")
+
+    with socket.socket() as probe, WriteServer() as sink, strokes(machine):
+        probe.bind(("127.0.0.1", 0))
+        asyncio.run(run(sink, f"opc.tcp://127.0.0.1:{probe.getsockname()[1]}"))
+
+
+def test_the_service_answers_whatever_a_reload_is_doing(file: Path, mqtt_port: int) -> None:
+    """It is asked at every turn of the loop, so between any two steps of a reload."""
+    asked = 0
+
+    async def ask(service: Service, over: asyncio.Event) -> None:
+        nonlocal asked
+        while not over.is_set():
+            json.dumps([service.status(), service._reload.in_use()])
+            asked += 1
+            await asyncio.sleep(0)
+
+    async def run(plant: WriteServer) -> None:
+        folder, over = file.parent / "conf.d", asyncio.Event()
+        folder.mkdir()
+        hall = folder / "hall.toml"
+        async with serving(file) as service:
+            asking = asyncio.create_task(ask(service, over))
+            for turn in range(3):
+                hall.write_text(more(mqtt_port, plant.url))
+                edit(file, 'name = "floor"', 'name = "hall-2"')
+                service.reload()
+                await until(connected(service, "press", "hall", "hall-2"), "the hall")
+                hall.unlink()
+                edit(file, 'name = "hall-2"', f'name = "floor"\nkeepalive_s = {20 + turn}')
+                service.reload()
+                await until(lambda: "hall" not in service.status()["sources"], "its end")
+                await until(connected(service, "press", "floor"), "the floor")
+                edit(file, f"\nkeepalive_s = {20 + turn}", "")
+            over.set()
+            await asking
+
+    with WriteServer() as plant:
+        asyncio.run(run(plant))
+    assert asked > 100
 
 
 def test_what_a_draft_would_change_is_seen_beforehand(file: Path, mqtt_port: int) -> None:
