@@ -28,6 +28,7 @@ from agent.errors import SinkRefused, SinkRejected
 from agent.forward.limits import Limits
 from agent.lines import Packet
 from agent.outbox import DeadLetter, Outbox
+from agent.outbox.intervals import Interval, Intervals
 from agent.sinks import Sink
 
 _DOUBT: Final = "check its url, org and bucket; a wrong line is never alone to blame for all"
@@ -48,15 +49,16 @@ class Watcher(Protocol):
 
 @dataclass(slots=True)
 class _Answered:
-    """Lines from `first` on that were answered and are not acknowledged yet.
+    """Lines that were answered and are not acknowledged yet.
 
+    ids : their ids
     void, told : intervals to tell the far side, and those that a write it took has told it
     proved : whether it took a line after the last one it rejected
     """
 
-    first: int
-    void: tuple[tuple[int, int], ...]
-    told: tuple[tuple[int, int], ...] = ()
+    void: tuple[Interval, ...]
+    told: tuple[Interval, ...] = ()
+    ids: Intervals = field(default_factory=Intervals)
     dead: list[DeadLetter] = field(default_factory=list)
     withheld: int = 0
     proved: bool = True
@@ -77,7 +79,7 @@ class Courier:
 
         What is left then is asked of the outbox again. Raises SinkUnreachable, SinkRefused.
         """
-        parts, answered = [packet], _Answered(packet.first, packet.void)
+        parts, answered = [packet], _Answered(packet.void)
         until_s = time.monotonic() + self._limits.bisect_s
         while parts and not is_over():
             part = parts.pop()
@@ -88,12 +90,14 @@ class Courier:
                     parts += self._halves(part, error)
                     continue
                 self._reject(part, error, answered)
+            for run in part.runs:
+                answered.ids.add(*run)
             is_late = bool(parts) and time.monotonic() >= until_s
             if answered.dead and not answered.proved:
                 if parts and not is_late and len(answered.dead) < self._limits.rejected_run_max:
                     continue
                 self._prove(packet, answered.dead)
-            self._settle(part.last, answered)
+            self._settle(answered)
             if is_late:
                 self._watcher.too_many(self._limits.lines_min)
                 return
@@ -127,7 +131,7 @@ class Courier:
         cause = "too_large" if error.too_large else "rejected"
         for offset, reason in sorted(named.items()):
             line = _line(part, offset).body.removesuffix(b"\n")
-            answered.dead.append(DeadLetter(part.first + offset, cause, reason, line))
+            answered.dead.append(DeadLetter(part.id_of(offset), cause, reason, line))
         answered.proved = False
         written = set(range(len(part))) - set(named)
         if written:
@@ -149,20 +153,24 @@ class Courier:
 
     def _probes(self, packet: Packet, dead: list[DeadLetter]) -> list[Packet]:
         """Some lines of the packet that are not known to be rejected."""
-        known = {letter.line_id - packet.first for letter in dead}
-        unknown = [offset for offset in range(len(packet)) if offset not in known]
+        known = {letter.line_id for letter in dead}
+        unknown = [offset for offset in range(len(packet)) if packet.id_of(offset) not in known]
         chosen = random.sample(unknown, min(len(unknown), self._limits.probes_max))
         return [_line(packet, offset) for offset in chosen]
 
-    def _settle(self, last: int, answered: _Answered) -> None:
-        """Acknowledge all lines up to `last`."""
-        dead, told, withheld = answered.dead, answered.told, answered.withheld
-        self._outbox.acknowledge(
-            self._sink.name, answered.first, last, dead, void=told, withheld=withheld
-        )
-        for letter in dead:
+    def _settle(self, answered: _Answered) -> None:
+        """Acknowledge what was answered."""
+        left = answered.withheld
+        for first, last in answered.ids:
+            dead = [letter for letter in answered.dead if first <= letter.line_id <= last]
+            withheld = min(left, last - first + 1 - len(dead))
+            left -= withheld
+            self._outbox.acknowledge(
+                self._sink.name, first, last, dead, void=answered.told, withheld=withheld
+            )
+        for letter in answered.dead:
             self._watcher.rejected(letter)
-        answered.first, answered.dead, answered.told, answered.withheld = last + 1, [], (), 0
+        answered.ids, answered.dead, answered.told, answered.withheld = Intervals(), [], (), 0
 
 
 def _line(packet: Packet, offset: int) -> Packet:

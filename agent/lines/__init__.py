@@ -80,16 +80,16 @@ class Lines:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Packet:
-    """Consecutive lines of the outbox as line protocol, ready to be sent.
+    """Lines of the outbox as line protocol, ready to be sent.
 
-    first : id of the first line; line i has the id first + i
+    runs : their ids in the order of the lines, as closed intervals that ascend
     body : the lines, each ended by a newline
     offsets : (n + 1,) int64, where each line starts in `body`; the last is its length
     made_ns : when the oldest of them was made, UTC
     void : closed intervals of ids that are never to be sent, told along with these lines
     """
 
-    first: int
+    runs: tuple[tuple[int, int], ...]
     body: bytes
     offsets: npt.NDArray[np.int64]
     made_ns: int = 0
@@ -99,12 +99,31 @@ class Packet:
         return len(self.offsets) - 1
 
     @property
+    def first(self) -> int:
+        """Id of the first line."""
+        return self.runs[0][0]
+
+    @property
     def last(self) -> int:
         """Id of the last line."""
-        return self.first + len(self) - 1
+        return self.runs[-1][1]
+
+    def id_of(self, line: int) -> int:
+        """Id of the line with this place in the packet, counted from 0."""
+        return self._cut(line, line + 1)[0][0]
 
     def part(self, start: int, stop: int) -> Packet:
         """Lines [start, stop) of this packet."""
         low, high = int(self.offsets[start]), int(self.offsets[stop])
         offsets = self.offsets[start : stop + 1] - low
-        return Packet(self.first + start, self.body[low:high], offsets, self.made_ns, self.void)
+        runs = self._cut(start, stop)
+        return Packet(runs, self.body[low:high], offsets, self.made_ns, self.void)
+
+    def _cut(self, start: int, stop: int) -> tuple[tuple[int, int], ...]:
+        cut, at = [], 0
+        for first, last in self.runs:
+            low, high = max(first, first + start - at), min(last, first + stop - at - 1)
+            if low <= high:
+                cut.append((low, high))
+            at += last - first + 1
+        return tuple(cut)

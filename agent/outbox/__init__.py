@@ -33,6 +33,11 @@ PIECE_LINES_MAX: Final = 8192
 """Lines of one class that are shed, dropped and stored together."""
 LIVE_NS: Final = 5 * 10**9
 """Lines younger than this go by the live lane, from memory."""
+RUNS_MAX: Final = 50
+"""Runs of consecutive ids in one packet: they travel in a header."""
+KEEP_AHEAD_MAX: Final = 8000
+"""Ready lines go ahead of others as long as what the far side knows is in fewer pieces than this:
+the cloud keeps account of 10,000."""
 VOIDS_MAX: Final = 50
 """Void intervals told with one packet: they travel in a header."""
 VOIDS_EAGER_MAX: Final = 1000
@@ -77,7 +82,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the outbox holds and how that changes; rates are means over about five minutes.
+    """What the outbox holds and how that changes; rates are means (`rates.py`).
 
     bytes, bytes_max : in use in the file, and its limit
     lines_waiting, oldest_ns : lines that are not settled, and when the oldest of them was made
@@ -160,10 +165,13 @@ class Outbox(Protocol):
     def packet(self, sink: str, lines_max: int, *, live: bool) -> Packet | None:
         """The next lines for this sink, at most `lines_max`; None when there are none.
 
-        live : from memory, the oldest that are younger than `LIVE_NS`; else the committed line with
-            the lowest id. Either way one run of consecutive ids, and with it void ids that the
-            sink has not been told of. Its lines are on their way until they are acknowledged or
-            the sink asks for the next packet. Raises OutboxError when the file cannot be read.
+        live : from memory, the oldest that are younger than `LIVE_NS`, one run of consecutive ids.
+            Else committed lines with the lowest ids, in at most `RUNS_MAX` runs: ready ones where
+            some wait (see `KEEP_AHEAD_MAX`), then any
+        Ready lines go in the order of their ids, whatever the lane: of a point that is sent again
+        as it develops the last word must come last. With the packet go void ids that the sink has
+        not been told of. Its lines are on their way until they are acknowledged or the sink asks
+        for the next packet. Raises OutboxError when the file cannot be read.
         """
 
     def acknowledge(

@@ -9,94 +9,33 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
-from agent.ledger import Ledger, LineLedger, SampleLedger, SinkLedger
+from agent.ledger import Ledger, SinkLedger
 from agent.lines import Lines, Packet
 from agent.lines.encode import Encoder
 from agent.outbox import (
     AGE_MAX_NS,
     BYTES_MAX,
+    KEEP_AHEAD_MAX,
     LIVE_NS,
+    RUNS_MAX,
     STAGED_LINES_MAX,
     VOIDS_MAX,
     Commit,
     DeadLetter,
+    LineClass,
     Usage,
 )
 from agent.outbox.intervals import Interval, Intervals
 from agent.outbox.pieces import Piece, split
+from agent.outbox.state import Line, Sink, Store
 from agent.signals import Signal
 
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """piece : id of its piece's first line; key : of a window its signal, width and start."""
-
-    piece: Piece
-    body: bytes
-    key: tuple[int, int, int] | None
-    revises: bool
-
-
-@dataclass(slots=True)
-class _Sink:
-    """done : held lines it does not need; void : ids it is still to be told of."""
-
-    done: set[int] = field(default_factory=set)
-    void: Intervals = field(default_factory=Intervals)
-    acknowledged: int = 0
-    rejected: int = 0
-    withheld: int = 0
-
-
-@dataclass(slots=True)
-class _State:
-    """What a commit makes durable. `lines` are not settled; `rejected` are those of any sink."""
-
-    next_id: int = 1
-    reserved: int = 0
-    ledger: LineLedger = field(default_factory=LineLedger)
-    lines: dict[int, _Line] = field(default_factory=dict)
-    rejected: set[int] = field(default_factory=set)
-    sinks: dict[str, _Sink] = field(default_factory=dict)
-    signals: dict[int, Signal] = field(default_factory=dict)
-    dead_letters: list[tuple[str, DeadLetter]] = field(default_factory=list)
-    samples: SampleLedger = field(default_factory=SampleLedger)
-    journal: list[bytes] = field(default_factory=list)
-    checkpoint: bytes = b""
-
-    def copy(self) -> _State:
-        sinks = {
-            name: replace(sink, done=set(sink.done), void=sink.void.copy())
-            for name, sink in self.sinks.items()
-        }
-        return replace(
-            self,
-            ledger=self.ledger.copy(),
-            lines=dict(self.lines),
-            rejected=set(self.rejected),
-            sinks=sinks,
-            signals=dict(self.signals),
-            dead_letters=list(self.dead_letters),
-            samples=self.samples.copy(),
-            journal=list(self.journal),
-        )
-
-
-@dataclass(slots=True)
-class Store:
-    """What survives a restart: the state of the last commit, and whether it was closed."""
-
-    uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
-    committed: _State = field(default_factory=_State)
-    clean: bool = True
+__all__ = ["MemoryOutbox", "Store"]
 
 
 class MemoryOutbox:
@@ -120,7 +59,7 @@ class MemoryOutbox:
         self._lock = threading.RLock()
         self._state = self._store.committed.copy()
         self._encoder = Encoder(self._state.signals)
-        self._in_flight: dict[str, Interval] = {}
+        self._in_flight: dict[str, list[int]] = {}
         self._written = 0
         if not self._store.clean:
             self._skip_ids()
@@ -180,7 +119,7 @@ class MemoryOutbox:
                         row = piece.lines.windows[i]
                         key = int(row["signal"]), int(row["every_ns"]), int(row["start_ns"])
                         revises = bool(row["rev"] > 0)
-                    line = _Line(piece, body[offsets[i] : offsets[i + 1]], key, revises)
+                    line = Line(piece, body[offsets[i] : offsets[i + 1]], key, revises)
                     state.lines[piece.first + i] = line
             state.next_id += len(lines)
             state.ledger.made += len(lines)
@@ -204,19 +143,18 @@ class MemoryOutbox:
     def packet(self, sink: str, lines_max: int, *, live: bool) -> Packet | None:
         """The next lines for this sink."""
         with self._lock:
-            state, done = self._state, self._state.sinks[sink].done
+            state = self._state
             self._in_flight.pop(sink, None)
-            fits = self._live if live else self._committed_line
-            first = next((i for i in state.lines if i not in done and fits(i)), None)
-            if first is None:
+            ids = self._live(sink) if live else self._in_order(sink)
+            runs = Intervals((i, i) for i in ids[:lines_max]).head(1 if live else RUNS_MAX)
+            if not runs:
                 return None
-            run = range(first, first + lines_max)
-            ids = list(takewhile(lambda i: i in state.lines and i not in done and fits(i), run))
-            self._in_flight[sink] = ids[0], ids[-1]
+            ids = [i for first, last in runs for i in range(first, last + 1)]
+            self._in_flight[sink] = ids
             bodies = [state.lines[i].body for i in ids]
             offsets = np.cumsum([0] + [len(body) for body in bodies], dtype=np.int64)
-            made_ns, void = state.lines[first].piece.made_ns, state.sinks[sink].void
-            return Packet(first, b"".join(bodies), offsets, made_ns, void.head(VOIDS_MAX))
+            made_ns, void = state.lines[ids[0]].piece.made_ns, state.sinks[sink].void
+            return Packet(runs, b"".join(bodies), offsets, made_ns, void.head(VOIDS_MAX))
 
     def acknowledge(
         self,
@@ -290,7 +228,7 @@ class MemoryOutbox:
                 gone = Intervals([(1, state.next_id - 1)] if state.next_id > 1 else [])
                 for number in state.lines:
                     gone.remove(number, number)
-                state.sinks[name] = _Sink(void=gone)
+                state.sinks[name] = Sink(void=gone)
             state.sinks = {name: state.sinks[name] for name in sinks}
             self._in_flight = {s: ids for s, ids in self._in_flight.items() if s in sinks}
             self._settle()
@@ -325,7 +263,20 @@ class MemoryOutbox:
         pieces = {lines[i].piece.first: lines[i].piece for i in lines if i > self._committed}
         return list(pieces.values())
 
-    def _live(self, number: int) -> bool:
+    def _live(self, sink: str) -> list[int]:
+        """Lines that may go at once: no ready line past an older one that may not."""
+        ids, oldest = list[int](), True
+        for number, line in self._waiting(sink):
+            keep = line.piece.line_class is LineClass.KEEP
+            if self._goes(number) and (oldest or not keep):
+                ids.append(number)
+            elif ids:
+                break
+            elif keep:
+                oldest = False
+        return ids
+
+    def _goes(self, number: int) -> bool:
         piece = self._state.lines[number].piece
         return (
             number >= self._opened_at
@@ -335,22 +286,40 @@ class MemoryOutbox:
             and not piece.revises
         )
 
-    def _committed_line(self, number: int) -> bool:
-        return number <= self._committed
+    def _in_order(self, sink: str) -> list[int]:
+        """Committed lines, ready ones where they may go ahead."""
+        waiting = [(i, line) for i, line in self._waiting(sink) if i <= self._committed]
+        keep = [i for i, line in waiting if line.piece.line_class is LineClass.KEEP]
+        ahead = keep and len(self._known(sink)) < KEEP_AHEAD_MAX
+        return keep if ahead else [i for i, _ in waiting]
+
+    def _waiting(self, sink: str) -> list[tuple[int, Line]]:
+        done = self._state.sinks[sink].done
+        return [(i, line) for i, line in self._state.lines.items() if i not in done]
+
+    def _known(self, sink: str) -> Intervals:
+        """Ids that its far side has or was told are void."""
+        made, void = self._state.next_id - 1, self._state.sinks[sink].void
+        known = Intervals(void.missing(1, made) if made else [])
+        for number, _ in self._waiting(sink):
+            known.remove(number, number)
+        return known
 
     def _flying(self, piece: Piece) -> bool:
-        return any(
-            first <= piece.last and piece.first <= last for first, last in self._in_flight.values()
-        )
+        return any(piece.first <= i <= piece.last for i in self._all_in_flight())
+
+    def _all_in_flight(self) -> set[int]:
+        return {i for ids in self._in_flight.values() for i in ids}
 
     def _replace_predecessors(self) -> None:
         state, waiting = self._state, dict[Any, list[int]]()
+        flying = self._all_in_flight()
         for number, line in list(state.lines.items()):
             if line.revises and number > self._committed:
                 for other in waiting.pop(line.key, []):
                     state.ledger.replaced += 1
                     self._void([other])
-            busy = any(first <= number <= last for first, last in self._in_flight.values())
+            busy = number in flying
             busy |= any(number in sink.done for sink in state.sinks.values())
             if line.key and not busy and number not in state.rejected:
                 waiting.setdefault(line.key, []).append(number)

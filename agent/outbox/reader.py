@@ -22,6 +22,7 @@ from typing import Any, Final
 from agent.errors import OutboxError
 from agent.ledger import Ledger, LineLedger, SampleLedger, SinkLedger
 from agent.outbox import DeadLetter, Usage
+from agent.outbox.intervals import Interval, Intervals
 from agent.outbox.rates import Rates
 from agent.outbox.sql import SCHEMA_VERSION, SQL, connect, damaged, sqlite_errors
 from agent.signals import Signal
@@ -67,6 +68,21 @@ class Reader:
             for name, sink in sorted(document["book"]["sinks"].items())
         }
         return Ledger(SampleLedger.from_document(document["samples"]), lines, sinks)
+
+    def done(self, sink: str) -> list[Interval]:
+        """Committed ids that this sink does not need any more. Raises KeyError for another."""
+        from agent.outbox.sqlite.book import Book
+        from agent.outbox.sqlite.index import Index
+
+        with self.reading() as read:
+            index, stored = Index(read.execute(SQL["blocks"])), read_state(read)["book"]
+        book = Book.from_document(stored, index.ids(), (), stored["next_id"])
+        return list(book.sinks[sink].done)
+
+    def known(self, sink: str) -> list[Interval]:
+        """Ids that its far side has, or was told that they are void. Raises KeyError likewise."""
+        with self.reading() as read:
+            return list(Intervals.from_document(read_state(read)["book"]["sinks"][sink]["known"]))
 
     def usage(self) -> Usage:
         """How much it holds; bytes are those in use, free pages are not counted."""

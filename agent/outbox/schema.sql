@@ -2,8 +2,8 @@
 --
 -- Lines are kept as blocks of columns (`sqlite/blocks.py`), one class of lines in a block. What is
 -- known of a block and its columns lie apart, so that opening a large file reads little of it.
--- Everything that changes with every commit is one row, `state`, so that a commit touches few pages:
--- who has which line, the ledger, rates (`sqlite/book.py`, `sqlite/__init__.py` write it).
+-- All that changes with every commit is one row, `state`, so that a commit touches few pages: who
+-- has which line, the ledger, rates (`sqlite/book.py`, `sqlite/commit.py` write it).
 --
 -- Blocks below are named; `sql.py` reads them by name.
 

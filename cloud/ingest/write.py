@@ -9,6 +9,7 @@ much waits for the disk.
 import asyncio
 import re
 import time
+from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
@@ -74,11 +75,11 @@ def _check_target(request: Request, identity: Identity, settings: Settings) -> N
         raise Refusal(403, "forbidden", f"insufficient permissions for write to {bucket}")
 
 
-def _outbox(request: Request) -> tuple[str, int, int] | None:
+def _outbox(request: Request) -> tuple[str, Sequence[Interval]] | None:
     uuid, lines = request.headers.get("x-andon-outbox"), request.headers.get("x-andon-lines")
     if uuid is None and lines is None:
         return None
-    ids = _interval(lines or "")
+    ids = _intervals(lines or "")
     try:
         outbox = str(UUID(uuid))
     except (ValueError, TypeError):
@@ -89,18 +90,19 @@ def _outbox(request: Request) -> tuple[str, int, int] | None:
         raise Refusal(
             400,
             "invalid",
-            f"X-Andon-Lines is {(lines or '')[:60]!r}; it must be first-last, counted from 1",
+            f"X-Andon-Lines is {(lines or '')[:60]!r}; it must be first-last, counted from 1, "
+            "or several of these with commas between",
         )
-    return outbox, *ids
+    return outbox, ids
 
 
 def _void(request: Request) -> list[Interval]:
-    """Ids that will never come; how many, the size of a header bounds."""
+    """Ids that will never come."""
     header = request.headers.get("x-andon-void")
     if header is None:
         return []
-    told = [_interval(part.strip()) for part in header.split(",")]
-    if None in told:
+    told = _intervals(header)
+    if told is None:
         raise Refusal(
             400,
             "invalid",
@@ -108,14 +110,18 @@ def _void(request: Request) -> list[Interval]:
         )
     if "x-andon-outbox" not in request.headers:
         raise Refusal(400, "invalid", "X-Andon-Void needs X-Andon-Outbox and X-Andon-Lines")
-    return [ids for ids in told if ids is not None]
+    return told
 
 
-def _interval(text: str) -> Interval | None:
-    match = _IDS.fullmatch(text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= LINE_ID_MAX:
-        return None
-    return int(match[1]), int(match[2])
+def _intervals(text: str) -> list[Interval] | None:
+    """The intervals of a header, None where one is wrong; its size bounds how many they are."""
+    found = []
+    for part in text.split(","):
+        match = _IDS.fullmatch(part.strip())
+        if match is None or not 1 <= int(match[1]) <= int(match[2]) <= LINE_ID_MAX:
+            return None
+        found.append((int(match[1]), int(match[2])))
+    return found
 
 
 async def _parse(body: bytes, precision: str, settings: Settings) -> Parsed:

@@ -35,14 +35,14 @@ class Write:
     """One request's lines on their way to the disk.
 
     size_bytes : of the body, for the queue's bound.
-    outbox : (uuid, first line id, last line id) where the writer said so.
+    outbox : its uuid and the ids of the lines, in their order, where the writer said so.
     void : ids that this outbox will never send.
     answer : whatever `on_commit` needs to reply; the store does not look at it.
     """
 
     parsed: Parsed
     size_bytes: int = 0
-    outbox: tuple[str, int, int] | None = None
+    outbox: tuple[str, Sequence[Interval]] | None = None
     void: Sequence[Interval] = ()
     answer: Any = None
 
@@ -118,13 +118,13 @@ class Transaction:
         done = Committed(write, result.conflicts, len(result.left_out), result.live)
         if write.outbox is None:
             return done
-        name, first, last = write.outbox
+        name, ids = write.outbox
         known = self.outboxes.get(name) or outboxes.get(name)
         if known is None and len(outboxes) + len(self.outboxes) >= self._settings.outboxes_max:
             log.warning("outbox %s is not followed: outboxes_max is reached", name)
             return done
         known = known or Received()
-        if known.holds(first, last):
+        if all(known.holds(first, last) for first, last in ids):
             done.live = []
         known = take(
             known,
@@ -193,14 +193,17 @@ def remembered(row: dict[str, Any]) -> Received:
 def _came(write: Write, result: Sorted) -> Iterable[Interval]:
     """The ids of a write whose lines were kept; none where lines and ids cannot be told apart."""
     assert write.outbox is not None
-    _, first, last = write.outbox
+    _, ids = write.outbox
     if not result.left_out:
-        return ((first, last),)
-    if write.parsed.lines != last - first + 1:
+        return ids
+    if write.parsed.lines != count(ids):
         return ()
-    offsets = write.parsed.offsets
-    left_out = Intervals()
-    for offset in sorted(result.left_out):
-        number = first + bisect_left(offsets, offset)
-        left_out.add(number, number)
-    return left_out.missing(first, last)
+    left_out = sorted(bisect_left(write.parsed.offsets, offset) for offset in result.left_out)
+    came, start = Intervals(), 0
+    for first, last in ids:
+        came.add(first, last)
+        stop = start + last - first + 1
+        for place in left_out[bisect_left(left_out, start) : bisect_left(left_out, stop)]:
+            came.remove(first + place - start, first + place - start)
+        start = stop
+    return came

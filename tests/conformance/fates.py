@@ -60,7 +60,7 @@ class FatesConformance:
         outbox.stage(ready(3, 4), early=True)  # sent, and lost before their commit
         assert ids(outbox, "cloud", live=True) == range(1, 5)
         outbox = opening(["cloud"], crash=True, staged_lines_max=100)
-        outbox.stage(ready(5), early=True)
+        outbox.stage(raw(5), SIGNALS, early=True)
         assert ids(outbox, "cloud", live=True) == range(103, 104)
         assert drain(outbox, "cloud") == (Intervals([(1, 2)]), Intervals([(3, 102)]))
         ledger = outbox.ledger()

@@ -25,7 +25,8 @@ WORDS = b'{"code": "some code", "message": "the far side\'s own words"}'
 def packet(*lines: bytes, first: int = 1) -> Packet:
     """A packet of these lines, each given without its newline."""
     offsets = np.cumsum([0] + [len(line) + 1 for line in lines], dtype=np.int64)
-    return Packet(first, b"".join(line + b"\n" for line in lines), offsets)
+    ids = ((first, first + len(lines) - 1),)
+    return Packet(ids, b"".join(line + b"\n" for line in lines), offsets)
 
 
 class SinkConformance:

@@ -39,16 +39,17 @@ from agent.outbox import (
     STAGED_LINES_MAX,
     Commit,
     DeadLetter,
+    LineClass,
     Usage,
 )
-from agent.outbox.intervals import END, Interval
+from agent.outbox.intervals import END, Interval, Intervals
 from agent.outbox.pieces import split
 from agent.outbox.sql import is_damaged, sqlite_errors
 from agent.outbox.sqlite.blocks import BlockDamagedError
 from agent.outbox.sqlite.book import Sink
 from agent.outbox.sqlite.commit import Committer
-from agent.outbox.sqlite.index import NO_BLOCKS, Blocks
 from agent.outbox.sqlite.lock import FileLock
+from agent.outbox.sqlite.order import Cut, next_cuts
 from agent.outbox.sqlite.room import RESERVE_BYTES
 from agent.outbox.sqlite.staging import Staging
 from agent.outbox.sqlite.store import Limits, Store
@@ -158,9 +159,11 @@ class SqliteOutbox:
             self._encoder.learn(signals)
             self._committer.signals |= signals
             self._store.signals |= signals
-            for piece in split(lines, self._book.next_id, self._now_ns(), early=early):
+            pieces = list(split(lines, self._book.next_id, self._now_ns(), early=early))
+            for piece in pieces:
                 self._staging.add(piece)
-            self._book.made(len(lines))
+            keep = [(p.first, p.last) for p in pieces if p.line_class is LineClass.KEEP]
+            self._book.made(len(lines), keep)
             shed = self._staging.shed()
             self._committer.changed |= bool(len(lines) or signals)
         self._committer.say("overload", shed, "no commit has taken them; is the disk too slow?")
@@ -175,14 +178,14 @@ class SqliteOutbox:
         for _ in range(PACKET_TRIES_MAX):
             with self._lock:
                 mine = self._book.sinks[sink]
-                first, made_ns, parts, blocks = self._next(mine, lines_max, live=live)
+                made_ns, parts, cuts = self._next(mine, lines_max, live=live)
                 void = self._book.voids(mine)
-            if len(blocks):
-                parts = self._load(mine, blocks)
+            if cuts:
+                parts = self._load(mine, cuts)
             if parts:
                 body, offsets = join([self._encoder.encode(part) for part in parts])
-                return Packet(first, body, offsets, made_ns, void)
-            if not len(blocks):
+                return Packet(tuple(mine.in_flight), body, offsets, made_ns, void)
+            if not cuts:
                 return None
         return None
 
@@ -259,36 +262,30 @@ class SqliteOutbox:
 
     def _next(
         self, sink: Sink, lines_max: int, *, live: bool
-    ) -> tuple[int, int, list[Lines], Blocks]:
-        """First id, made_ns and lines from memory, or the blocks where the lines are."""
-        sink.in_flight = None
+    ) -> tuple[int, list[Lines], list[Cut]]:
+        """made_ns and lines from memory, or where the lines are stored."""
+        sink.in_flight = Intervals()
         if live:
             first, made_ns, parts = self._staging.live_run(sink, lines_max, self._now_ns())
             if parts:
-                sink.in_flight = first, first + sum(map(len, parts)) - 1
-            return first, made_ns, parts, NO_BLOCKS
-        start = sink.done.next_out(1)
-        stop = min(sink.done.next_in(start), self._committer.committed + 1, start + lines_max)
-        blocks = self._store.index.overlapping(start, stop - 1)
-        if start >= stop or not len(blocks) or blocks["first"][0] > start:
-            return 0, 0, [], NO_BLOCKS
-        sink.in_flight = start, stop - 1
-        return start, int(blocks["made_ns"].min()), [], blocks
+                sink.in_flight.add(first, first + sum(map(len, parts)) - 1)
+            return made_ns, parts, []
+        cuts = next_cuts(sink, self._store.index, self._committer.committed, lines_max)
+        sink.in_flight = Intervals((cut.first, cut.last) for cut in cuts)
+        return min((cut.made_ns for cut in cuts), default=0), [], cuts
 
-    def _load(self, sink: Sink, blocks: Blocks) -> list[Lines]:
-        """The lines on their way to this sink, from these blocks; none where they are damaged."""
-        assert sink.in_flight is not None
-        start, stop = sink.in_flight
+    def _load(self, sink: Sink, cuts: list[Cut]) -> list[Lines]:
+        """The lines on their way to this sink, up to a block that is damaged."""
         parts: list[Lines] = []
-        for block in blocks:
-            first, last = int(block["first"]), int(block["last"])
+        for cut in cuts:
+            first, last = cut.block
             try:
                 with sqlite_errors(self.path, "read"):
                     lines = self._read(first)
             except BlockDamagedError as error:
                 with self._lock:
+                    sink.in_flight.remove(cut.first, END)
                     if parts:
-                        sink.in_flight = start, first - 1
                         break
                     lost = self._book.drop(first, last, "damaged")
                     self._committer.changed = True
@@ -297,7 +294,7 @@ class SqliteOutbox:
                     self.path, first, last, error, lost,
                 )  # fmt: skip
                 break
-            parts.append(lines.part(max(start - first, 0), min(stop, last) + 1 - first))
+            parts.append(lines.part(cut.first - first, cut.last + 1 - first))
         return parts
 
     def _read(self, first: int) -> Lines:

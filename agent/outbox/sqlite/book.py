@@ -30,6 +30,7 @@ class Sink:
     known : ids its far side has, or was told that they are void
     void : done and not known
     rejected : ids it rejected that another sink still waits for
+    keep : ids of ready lines that it needs, so that these need not be looked for among all
     in_flight : ids on their way
     """
 
@@ -38,7 +39,8 @@ class Sink:
     void: Intervals = field(default_factory=Intervals)
     rejected: Intervals = field(default_factory=Intervals)
     ledger: SinkLedger = field(default_factory=SinkLedger)
-    in_flight: Interval | None = None
+    keep: Intervals = field(default_factory=Intervals)
+    in_flight: Intervals = field(default_factory=Intervals)
 
 
 class Book:
@@ -49,6 +51,8 @@ class Book:
         self.lines = LineLedger()
         self.sinks: dict[str, Sink] = {}
         self.settled = Intervals()
+        self.keep = Intervals()
+        """Ids of ready lines that are not settled."""
         self.rejected = Intervals()
         """Ids that a sink rejected, gone or not, and that are not settled: counted already."""
         self.partial = Intervals()
@@ -58,8 +62,9 @@ class Book:
         self.out = 0
         """Lines that far sides took or rejected since it was last asked."""
 
-    def made(self, lines: int) -> None:
-        """Give out this many ids."""
+    def made(self, lines: int, keep: Iterable[Interval] = ()) -> None:
+        """Give out this many ids; those in `keep` are ready lines'."""
+        self._keep(keep)
         self.next_id += lines
         self.lines.made += lines
         for sink in self.sinks.values():
@@ -83,7 +88,7 @@ class Book:
             and not sink.done.holds(letter.line_id, letter.line_id)
         ]
         self._know(sink, [(first, last), *void])
-        sink.done.add(first, last)
+        _finish(sink, first, last)
         for letter in letters:
             self._reject(sink, letter)
         taken = count(new) - len(letters)
@@ -116,8 +121,7 @@ class Book:
 
     def flying(self, first: int, last: int) -> bool:
         """Whether one of these is on its way to some sink."""
-        flights = [sink.in_flight for sink in self.sinks.values() if sink.in_flight]
-        return any(start <= last and first <= end for start, end in flights)
+        return any(sink.in_flight.next_in(first) <= last for sink in self.sinks.values())
 
     def voids(self, sink: Sink) -> tuple[Interval, ...]:
         """What to tell this sink next."""
@@ -132,8 +136,9 @@ class Book:
             if name not in self.sinks:
                 waiting = self.next_id - 1 - self.settled.total
                 self.sinks[name] = Sink(
-                    self.settled.copy(), void=self.settled.copy(), ledger=SinkLedger(0, waiting)
-                )
+                    self.settled.copy(), void=self.settled.copy(), keep=self.keep.copy(),
+                    ledger=SinkLedger(0, waiting),
+                )  # fmt: skip
         self.sinks = {name: self.sinks[name] for name in names}
         self._settle(self.settled.missing(1, self.next_id - 1) if self.next_id > 1 else [])
 
@@ -171,9 +176,16 @@ class Book:
 
     @classmethod
     def from_document(
-        cls, document: Mapping[str, Any], blocks: Iterable[Interval], next_id: int
+        cls,
+        document: Mapping[str, Any],
+        blocks: Iterable[Interval],
+        keep: Iterable[Interval],
+        next_id: int,
     ) -> Book:
-        """What `document` wrote beside these blocks; ids from there to `next_id` are skipped."""
+        """What `document` wrote beside these blocks; ids from there to `next_id` are skipped.
+
+        keep : those of the blocks that hold ready lines
+        """
         book = cls()
         book.next_id = next_id
         book.lines = LineLedger.from_document(document["lines"])
@@ -196,7 +208,16 @@ class Book:
                 for void in sink.known.missing(*part):
                     sink.void.add(*void)
             sink.ledger = SinkLedger(**stored["ledger"])
+        book._keep(keep)
         return book
+
+    def _keep(self, made: Iterable[Interval]) -> None:
+        for part in made:
+            for held, gone in [(self.keep, self.settled)] + [
+                (sink.keep, sink.done) for sink in self.sinks.values()
+            ]:
+                for waits in gone.missing(*part):
+                    held.add(*waits)
 
     def _reject(self, sink: Sink, letter: DeadLetter) -> None:
         number = letter.line_id
@@ -221,7 +242,7 @@ class Book:
                 for void in new:
                     sink.void.add(*void)
                 sink.ledger.waiting -= count(new)
-                sink.done.add(*part)
+                _finish(sink, *part)
             self._forget(*part)
 
     def _settle(self, parts: Iterable[Interval]) -> None:
@@ -241,5 +262,11 @@ class Book:
         self.partial.add(first, last)
         self.fresh.add(first, last)
         self.rejected.remove(first, last)
+        self.keep.remove(first, last)
         for sink in self.sinks.values():
             sink.rejected.remove(first, last)
+
+
+def _finish(sink: Sink, first: int, last: int) -> None:
+    sink.done.add(first, last)
+    sink.keep.remove(first, last)

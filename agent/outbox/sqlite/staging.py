@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.lines import Lines
-from agent.outbox import LIVE_NS
+from agent.outbox import LIVE_NS, LineClass
 from agent.outbox.intervals import END
 from agent.outbox.pieces import Piece
 from agent.outbox.sqlite.book import Book, Sink
@@ -88,7 +88,7 @@ class Staging:
         """First id, made_ns and the lines of the oldest run that this sink may have at once."""
         first = made_ns = 0
         found: list[Lines] = []
-        at = 1
+        at, keep = 1, sink.keep.next_in(1)
         for staged in self.pieces:
             piece = staged.piece
             if found and piece.first != at:
@@ -98,7 +98,8 @@ class Staging:
                     break
                 continue
             start = sink.done.next_out(piece.first)
-            if start > piece.last or (found and start != at):
+            overtakes = piece.line_class is LineClass.KEEP and keep < (first or start)
+            if start > piece.last or overtakes or (found and start != at):
                 if found:
                     break
                 continue

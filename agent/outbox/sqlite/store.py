@@ -20,7 +20,7 @@ from typing import Any, Final
 from agent.errors import OutboxError
 from agent.ledger import SampleLedger
 from agent.lines import Lines
-from agent.outbox import DeadLetter
+from agent.outbox import DeadLetter, LineClass
 from agent.outbox.pieces import Piece
 from agent.outbox.rates import Rates
 from agent.outbox.reader import read_dead_letters, read_signals, read_state
@@ -203,8 +203,8 @@ class Store:
         if not self.file.is_new:
             state = read_state(read)
             next_id = (state["book"]["next_id"] - 1 if state["clean"] else state["reserved"]) + 1
-            ids = index.blocks["first"].tolist(), index.blocks["last"].tolist()
-            self.book = Book.from_document(state["book"], zip(*ids, strict=True), next_id)
+            ids, keep = index.ids(), index.ids(LineClass.KEEP)
+            self.book = Book.from_document(state["book"], ids, keep, next_id)
             self.samples = SampleLedger.from_document(state["samples"])
             self.rates = Rates(*state["rates"])
         self.index, self.signals = index, signals

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -130,9 +130,9 @@ class InfluxdbSink:
 
     def _post(self, packet: Packet, body: bytes, flavour: Flavour) -> None:
         # Default headers, because the client has no headers for one request.
-        self._api.set_default_header(_LINES, f"{packet.first}-{packet.last}")
+        self._api.set_default_header(_LINES, _intervals(packet.runs))
         if packet.void:
-            self._api.set_default_header(_VOID, ",".join(f"{a}-{b}" for a, b in packet.void))
+            self._api.set_default_header(_VOID, _intervals(packet.void))
         else:
             self._api.default_headers.pop(_VOID, None)
         is_numbered = body is packet.body and body.count(b"\n") == len(packet)
@@ -169,6 +169,10 @@ class InfluxdbSink:
         except (urllib3_errors.HTTPError, OSError, UnicodeDecodeError) as error:
             raise silence(self._url, error, self._timeout_s) from error
         return _lower(headers)
+
+
+def _intervals(ids: Iterable[tuple[int, int]]) -> str:
+    return ",".join(f"{first}-{last}" for first, last in ids)
 
 
 def _lower(headers: Mapping[str, Any]) -> dict[str, str]:

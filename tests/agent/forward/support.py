@@ -7,21 +7,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
+
 from agent.forward import Forwarder, Limits
 from agent.ledger import SampleLedger
-from agent.lines import Lines
+from agent.lines import SAMPLE, Lines
 from agent.outbox import Commit, Outbox
+from agent.signals import Path, Signal
 from agent.sinks import Sink
 from agent.sinks.memory import MemorySink
 
+SIGNAL = Signal(Path("a", "b", "c", "d"), "e", "f", "opcua")
 QUICK = Limits(retry_first_s=0.01, retry_max_s=0.05)
 PATIENT = Limits(retry_first_s=40, retry_max_s=100)
 
 
 def stage(outbox: Outbox, *numbers: int, early: bool = True) -> None:
     """Stage a line for each number."""
-    made = tuple(b"a v=%di %d" % (number, number) for number in numbers)
-    outbox.stage(Lines(ready=made), early=early)
+    rows = np.zeros(len(numbers), SAMPLE)
+    rows["time_ns"], rows["value"], rows["text"] = numbers, numbers, -1
+    outbox.stage(Lines(samples=rows), {0: SIGNAL}, early=early)
 
 
 def put(outbox: Outbox, *numbers: int) -> None:
@@ -32,7 +37,8 @@ def put(outbox: Outbox, *numbers: int) -> None:
 
 def lines(*numbers: int) -> list[bytes]:
     """The lines of these numbers as a far side gets them."""
-    return [b"a v=%di %d\n" % (number, number) for number in numbers]
+    tags = b"enterprise=a,site=b,area=c,line=d,machine=e,signal=f"
+    return [b"sample,%b value=%d,status=0i %d\n" % (tags, n, n) for n in numbers]
 
 
 def number(line: bytes) -> int:

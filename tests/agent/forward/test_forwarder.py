@@ -136,7 +136,7 @@ def test_void_ids_are_told_with_the_next_packet_that_is_taken() -> None:
         put(outbox, 3)
         assert eventually(lambda: waiting(outbox) == 0)
     told = [void for packet in sink.packets for void in packet.void]
-    assert told == [(3, max(packet.first for packet in sink.packets) - 1)]
+    assert told == [(3, max(packet.last for packet in sink.packets) - 1)]
 
 
 def test_an_unreachable_far_side_costs_nothing_but_time(
@@ -305,7 +305,7 @@ def test_a_cloud_stopped_and_started_in_the_middle_loses_and_repeats_nothing(
     away = threading.Event()
 
     def decide(request: Request) -> Answer:
-        bad = b"v=77i" in request.body
+        bad = b"value=77," in request.body
         return Answer(503) if away.is_set() else Answer(422 if bad else 204, b"bad line")
 
     with (

@@ -64,7 +64,7 @@ samples = st.lists(
 
 
 def split(body: bytes, offsets: np.ndarray) -> list[bytes]:
-    packet = Packet(1, body, offsets)
+    packet = Packet(((1, len(offsets) - 1),), body, offsets)
     parts = [packet.part(i, i + 1).body for i in range(len(packet))]
     assert all(part.endswith(b"\n") for part in parts)
     return [part[:-1] for part in parts]

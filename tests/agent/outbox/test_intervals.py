@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.outbox.intervals import END, Intervals, count
+from agent.outbox.intervals import END, Interval, Intervals, count
 
 RUNS = st.tuples(st.integers(1, 40), st.integers(0, 8)).map(lambda run: (run[0], run[0] + run[1]))
 
 
-def numbers(intervals: object) -> set[int]:
-    return {i for first, last in intervals for i in range(first, last + 1)}  # type: ignore[attr-defined]
+def numbers(intervals: Iterable[Interval]) -> set[int]:
+    return {i for first, last in intervals for i in range(first, last + 1)}
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

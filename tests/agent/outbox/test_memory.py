@@ -9,10 +9,11 @@ import pytest
 
 from agent.outbox.memory import MemoryOutbox, Store
 from tests.conformance.fates import FatesConformance
+from tests.conformance.order import OrderConformance
 from tests.conformance.outbox import Opening, OutboxConformance
 
 
-class TestMemoryOutbox(OutboxConformance, FatesConformance):
+class TestMemoryOutbox(OutboxConformance, OrderConformance, FatesConformance):
     @pytest.fixture
     def opening(self) -> Opening:
         store, opened = Store(), list[MemoryOutbox]()

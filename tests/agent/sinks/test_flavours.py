@@ -180,3 +180,11 @@ def test_void_ids_are_told_in_a_header_of_their_own() -> None:
     assert first.headers["x-andon-void"] == "3-9,12-12"
     assert first.headers["x-andon-lines"] == "30-30"
     assert "x-andon-void" not in second.headers
+
+
+def test_each_run_of_line_ids_is_named() -> None:
+    with stand_in("andon") as server:
+        sink = make(server.url)
+        sink.send(replace(packet(b"a v=1 1", b"a v=2 2", b"a v=3 3"), runs=((3, 4), (9, 9))))
+        sink.close()
+        assert server.requests[0].headers["x-andon-lines"] == "3-4,9-9"

@@ -171,6 +171,8 @@ def test_broken_outbox_headers_are_refused(cloud: RunningCloud) -> None:
         {"X_Andon_Outbox": "no uuid", "X_Andon_Lines": "1-2"},
         {"X_Andon_Outbox": uuid, "X_Andon_Lines": "2-1"},
         {"X_Andon_Outbox": uuid, "X_Andon_Lines": "0-1"},
+        {"X_Andon_Outbox": uuid, "X_Andon_Lines": "1-2,"},
+        {"X_Andon_Outbox": uuid, "X_Andon_Lines": "1-2,4"},
         {"X_Andon_Outbox": uuid},
         {"X_Andon_Lines": "1-2"},
         {"X_Andon_Void": "1-2"},
@@ -215,6 +217,21 @@ def test_a_line_left_out_of_a_write_has_not_been_received(cloud: RunningCloud) -
     headers = {"X_Andon_Outbox": uuid, "X_Andon_Lines": "15-15", "X_Andon_Void": "13-13"}
     assert cloud.write(lines.window(START_NS, line="left-out"), **headers).status_code == 204
     assert account(cloud, uuid)["holes"] == [[1, 10]]
+
+
+def test_lines_of_several_runs_are_counted_each_by_its_id(cloud: RunningCloud) -> None:
+    uuid = str(uuid4())
+    written = [lines.window(START_NS + n, line="runs") for n in range(5)]
+    headers = {"X_Andon_Outbox": uuid, "X_Andon_Lines": "2-3,7-8, 12-12"}
+    assert cloud.write("\n".join(written), **headers).status_code == 204
+    assert account(cloud, uuid)["received"] == [[2, 3], [7, 8], [12, 12]]
+    assert cloud.write("\n".join(written), **headers).status_code == 204
+    assert account(cloud, uuid)["repeats"] == 5
+    for place in (2, 4):
+        written[place] = written[place].replace("mean=1.5", 'mean="high"')
+    headers["X_Andon_Lines"] = "22-23,27-28,32-32"
+    assert cloud.write("\n".join(written), **headers).status_code == 422
+    assert account(cloud, uuid)["received"][3:] == [[22, 23], [28, 28]]
 
 
 def test_concurrent_writers_find_their_lines_as_soon_as_they_are_answered(

@@ -35,7 +35,8 @@ class Desk:
         void: Sequence[tuple[int, int]] = (),
     ) -> None:
         parsed = parse(body.encode(), now_ns=0, line_bytes_max=10_000)
-        self.store.submit(Write(parsed, len(body), outbox, void))
+        named = outbox and (outbox[0], [outbox[1:]])
+        self.store.submit(Write(parsed, len(body), named, void))
 
     def hold(self) -> None:
         self.write("hold f=1 1")

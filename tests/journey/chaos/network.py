@@ -176,7 +176,7 @@ class Front:
     def _next(self, head: bytes) -> str:
         if not self._troubles or not head.startswith(b"POST"):
             return ""
-        lines = re.search(rb"x-andon-lines: *(\d+)-(\d+)", head, re.IGNORECASE)
+        lines = re.search(rb"x-andon-lines: *(\d+)-(\d+)\r", head, re.IGNORECASE)
         single = lines is not None and lines[1] == lines[2]
         if single and self._troubles[0] in SEVERAL_LINES_ONLY:
             return ""

@@ -66,7 +66,7 @@ def faults(figures: dict[str, Any]) -> list[str]:
         "lines came twice": figures["lines_repeated"] == 0,
         "line ids have holes": figures["holes"] == 0,
         "windows came that nobody made": figures["lines_strange"] == 0,
-        "samples are missing": figures["samples_arrived"] == figures["samples_derived"],
+        "samples are missing": dropped or figures["samples_arrived"] == figures["samples_derived"],
         "it did not drain": math.isfinite(figures["drain_s"]) and figures["waiting_after"] == 0,
         "lines were rejected": figures["dead_letters"] == 0,
         "a ledger does not balance": figures["balanced"] and figures["balanced_before"],

@@ -182,16 +182,16 @@ def outage(path: Path, hours: float, bytes_max: int) -> dict[str, float]:
         "dropped": ledger.lines.dropped.total(),
         "balanced_before": ledger.balanced,
     }
-    return figures | _commits(it.commits_s) | _held(path, it)
+    return figures | _commits(it.commits_s) | _held(path)
 
 
-def _held(path: Path, it: Outage) -> dict[str, float]:
+def _held(path: Path) -> dict[str, float]:
     """What `andon outbox` says of the file, beside what is true."""
     with open_readonly(path) as reader:
         usage = reader.usage()
         with reader.reading() as read:
             blocks = read.execute("SELECT count(*) FROM block").fetchone()[0]
-    bytes_per_hour = usage.bytes / it.passed_s * 3600
+    bytes_per_hour = usage.bytes / usage.lines_waiting * SIGNALS * 3600
     return {
         "waiting_before": usage.lines_waiting,
         "bytes_before": usage.bytes,

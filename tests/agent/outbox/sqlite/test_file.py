@@ -33,6 +33,7 @@ from tests.conformance.outbox import (
     put,
     read,
     ready,
+    take,
     windows,
 )
 
@@ -40,12 +41,12 @@ OPENS_IN_S = 1.0
 COMMITTER = """
 import sys
 from agent.outbox.sqlite import open_outbox
-from tests.conformance.outbox import mixed, put
+from tests.conformance.outbox import mixed, put, take
 outbox = open_outbox(sys.argv[1], ["cloud"])
 while True:
     put(outbox, mixed())
     packet = outbox.packet("cloud", 4, live=False)
-    outbox.acknowledge("cloud", packet.first, packet.last, void=packet.void)
+    take(outbox, "cloud", packet)
     print(outbox.ledger().lines.made, flush=True)
 """
 
@@ -88,6 +89,29 @@ def test_commands_read_beside_a_running_agent(path: Path, outbox: SqliteOutbox) 
         assert theirs.lines_in_per_s == pytest.approx(ours.lines_in_per_s, rel=0.1)
 
 
+def test_a_reader_tells_what_each_sink_is_done_with_and_what_its_far_side_knows(
+    path: Path,
+) -> None:
+    with closing(open_outbox(path, ["cloud", "plant"], staged_lines_max=100)) as outbox:
+        put(outbox, ready(1, 2, 3, 4))
+        outbox.acknowledge("cloud", 1, 3, [dead(2)])
+        with open_readonly(path) as reader:
+            assert reader.done("cloud") == reader.known("cloud") == []  # not committed yet
+            outbox.commit(NOTHING)
+            outbox.stage(ready(5), early=True)  # not yet either, nor the numbers behind it
+            assert (reader.done("cloud"), reader.done("plant")) == ([(1, 3)], [])
+            assert (reader.known("cloud"), reader.known("plant")) == ([(1, 1), (3, 3)], [])
+    with closing(open_outbox(path, ["cloud", "plant"])) as outbox, open_readonly(path) as reader:
+        put(outbox, ready(6))
+        assert reader.done("cloud") == [(1, 3), (5, 104)]
+        assert reader.done("plant") == [(5, 104)]
+        outbox.acknowledge("cloud", 4, 4, void=[(2, 2), (5, 104)])
+        outbox.commit(NOTHING)
+        assert reader.known("cloud") == [(1, 104)]
+        with pytest.raises(KeyError):
+            reader.done("nobody")
+
+
 def test_reading_an_outbox_that_is_not_there_says_so(path: Path) -> None:
     with pytest.raises(OutboxError, match="there is no outbox"):
         open_readonly(path)
@@ -125,12 +149,11 @@ def test_killed_at_any_moment_it_opens_with_the_last_commit(path: Path) -> None:
             assert void.total == STAGED_LINES_MAX
 
 
-@pytest.mark.parametrize("age_s", [0, 10**9])
-def test_a_file_of_200_mb_opens_in_under_a_second(path: Path, age_s: int) -> None:
+def test_a_file_of_200_mb_opens_in_under_a_second(path: Path) -> None:
     """Also when all of it is too old: that goes bit by bit, with the commits to come."""
     with closing(open_outbox(path, ["cloud"])) as outbox:
         put(outbox, windows(*range(10_000)))
-    blob, made_ns = seeded(1).randbytes(20_000), time.time_ns() - age_s * S
+    blob, made_ns = seeded(1).randbytes(20_000), time.time_ns()
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("DELETE FROM block")
         other.execute("DELETE FROM columns")
@@ -138,12 +161,15 @@ def test_a_file_of_200_mb_opens_in_under_a_second(path: Path, age_s: int) -> Non
         other.executemany("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         other.executemany("INSERT INTO columns VALUES (?, ?)", [(row[0], blob) for row in rows])
     assert path.stat().st_size > 200_000_000
-    began_s = time.monotonic()
-    with closing(open_outbox(path, ["cloud"])) as outbox:
-        assert time.monotonic() - began_s < OPENS_IN_S
-        assert outbox.ledger().balanced
-        assert outbox.ledger().lines.made == 10_000
-        assert bool(outbox.ledger().lines.dropped) == bool(age_s)
+    for age_s in (0, 10**9):
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("UPDATE block SET made_ns = ?", (made_ns - age_s * S,))
+        began_s = time.monotonic()
+        with closing(open_outbox(path, ["cloud"])) as outbox:
+            assert time.monotonic() - began_s < OPENS_IN_S
+            assert outbox.ledger().balanced
+            assert outbox.ledger().lines.made == 10_000
+            assert bool(outbox.ledger().lines.dropped) == bool(age_s)
 
 
 def test_lines_of_one_commit_larger_than_a_block_come_out_whole(outbox: SqliteOutbox) -> None:
@@ -172,7 +198,7 @@ def test_lines_staged_while_sinks_read_reach_each_sink_once(path: Path) -> None:
                 packet = outbox.packet(sink, 7, live=live)
                 if packet:
                     lines = packet.body.split(b"\n")[:-1]
-                    outbox.acknowledge(sink, packet.first, packet.last, void=packet.void)
+                    take(outbox, sink, packet)
                     taken[sink] += lines
 
         threads = [threading.Thread(target=send, args=(sink,)) for sink in sinks]
@@ -239,7 +265,7 @@ def test_rates_and_room_are_told_with_and_without_a_service(path: Path) -> None:
                 outbox.acknowledge("cloud", 3 * (i - 300) + 1, 3 * (i - 300) + 3)
         usage = outbox.usage()
         assert usage.lines_in_per_s == pytest.approx(2, rel=0.02)
-        assert usage.lines_out_per_s == pytest.approx(3 * 0.73, rel=0.05)
+        assert usage.lines_out_per_s == pytest.approx(3, rel=0.03)
         assert usage.drain_s == pytest.approx(300 / (usage.lines_out_per_s - 2), rel=0.2)
         assert usage.hours_left is not None
         assert usage.hours_left > 1000

@@ -67,7 +67,7 @@ def test_at_its_limit_raw_samples_go_first_then_windows_and_ready_lines_last(
         dropped = outbox.ledger().lines.dropped
         assert set(dropped) == {"quota"}
         assert "dropped by quota" in caplog.text
-        sent, void = drain(outbox, "cloud")
+        sent, void = drain(outbox, "cloud", 5000)
         assert sent.total + dropped["quota"] == outbox.ledger().lines.made
         assert void.total == dropped["quota"]
 
@@ -128,13 +128,13 @@ if file_bytes_max:
 outbox = open_outbox(path, ["cloud"], reserve_bytes=1 << 20)
 other = open(path.parent / "other", "wb", buffering=0)
 failed = 0
-for i in range(400):
-    if i % 50 == 49 and not file_bytes_max:
+for i in range(200):
+    if i % 25 == 24 and not file_bytes_max:
         try:
             other.write(bytes(1 << 18))
         except OSError:
             pass
-    outbox.stage(noise(i, windows=100, samples=1000, keep=1), SIGNALS, early=False)
+    outbox.stage(noise(i, windows=100, samples=2000, keep=1), SIGNALS, early=False)
     try:
         outbox.commit(Commit(SampleLedger(i, i), b"journal", b"state" if i % 10 == 0 else None))
     except Exception as error:
@@ -145,7 +145,7 @@ held, lines = classes(outbox), outbox.ledger().lines
 outbox.close()
 outbox = open_outbox(path, ["cloud"], reserve_bytes=1 << 20)
 again = outbox.ledger().lines
-sent, void = drain(outbox, "cloud")
+sent, void = drain(outbox, "cloud", 5000)
 ledger = outbox.ledger()
 outbox.close()
 print(json.dumps({
@@ -170,7 +170,7 @@ def fill(command: list[str], folder: Path, file_bytes_max: int) -> dict[str, int
 
 def expect_whole(result: dict[str, int]) -> None:
     assert result["failed"] == 0
-    assert result["keep"] == 400
+    assert result["keep"] == 200
     assert result["dropped"]["quota"] > 100_000  # type: ignore[index]
     assert result["same"]
     assert result["sent"] == result["waiting"]

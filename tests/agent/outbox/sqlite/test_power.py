@@ -16,14 +16,18 @@ from pathlib import Path
 import pytest
 
 from agent.ledger import SampleLedger
+from agent.lines import Lines
 from agent.outbox import Commit
 from agent.outbox.reader import open_readonly
+from agent.outbox.sql import connect
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
 from agent.outbox.sqlite.blocks import unpack
 from tests.agent.outbox.sqlite import seeded
-from tests.conformance.outbox import SIGNALS, drain, raw, read, ready, windows
+from tests.conformance.outbox import SIGNALS, drain, raw, read, ready, take, windows
 
 SECTOR_BYTES = 512
+LOOKED_AT_CLOSELY = 64
+"""At each byte it is seen which commit was the last, at every so many that all of it is there."""
 
 Held = tuple[object, ...]
 
@@ -63,6 +67,16 @@ def held(path: Path) -> Held:
     return str(ledger), tuple(blocks), tuple(journal), tuple(checkpoint)
 
 
+def last_commit(path: Path) -> tuple[object, ...]:
+    """Which commit the file opens with: everything that each commit writes anew, and counts."""
+    with closing(connect(path, readonly=True)) as read:
+        (row,) = read.execute(
+            "SELECT document, (SELECT count(*) FROM block), (SELECT max(id) FROM journal) "
+            "FROM state"
+        )
+        return tuple(row)
+
+
 def life(outbox: SqliteOutbox, rng: random.Random, steps: int) -> Iterator[int]:
     """A gateway's life: each step ends with a commit."""
     for step in range(steps):
@@ -71,7 +85,7 @@ def life(outbox: SqliteOutbox, rng: random.Random, steps: int) -> Iterator[int]:
         outbox.stage(windows(*rng.sample(range(step + 1), min(step, 2)), rev=1), early=False)
         packet = outbox.packet("cloud", 3, live=rng.random() < 0.5)
         if packet and rng.random() < 0.7:
-            outbox.acknowledge("cloud", packet.first, packet.last, void=packet.void)
+            take(outbox, "cloud", packet)
         checkpoint = rng.choice([None, None, None, b"state %d" % step])
         outbox.commit(Commit(SampleLedger(step, step), b"journal %d" % step, checkpoint))
         yield step
@@ -107,14 +121,14 @@ def test_cut_at_every_byte_of_its_last_commit_it_opens_with_the_one_before(
     tmp_path: Path, outbox: SqliteOutbox, reused: bool
 ) -> None:
     rng, copy = seeded(1), tmp_path / "copy.db"
-    for _ in life(outbox, rng, 12):
+    for _ in life(outbox, rng, 6):
         pass
     if reused:  # the log begins anew, and behind its end lie frames of long ago
         outbox._store.file.checkpoint()
         outbox.commit(Commit(SampleLedger(99, 99)))
     before = Disk.of(outbox.path)
-    expected = held(before.put(copy))
-    outbox.stage(ready(1), early=False)
+    expected, last = held(before.put(copy)), last_commit(copy)
+    outbox.stage(ready(1) if reused else Lines(), early=False)
     outbox.commit(Commit(SampleLedger(100, 100), b"last"))
     after = Disk.of(outbox.path)
     assert held(after.put(copy)) != expected
@@ -124,9 +138,12 @@ def test_cut_at_every_byte_of_its_last_commit_it_opens_with_the_one_before(
         rest = before.log[stop:] if reused else b""
         copy.with_name(copy.name + "-shm").unlink(missing_ok=True)
         copy.with_name(copy.name + "-wal").write_bytes(after.log[:stop] + rest)
-        assert held(copy) == expected, stop
+        if stop % LOOKED_AT_CLOSELY == 0:
+            assert held(copy) == expected, stop
+        else:
+            assert last_commit(copy) == last, stop
     with closing(open_outbox(copy, ["cloud"])) as opened:
-        assert opened.ledger().samples.received in (12 - 1, 99)
+        assert opened.ledger().samples.received in (6 - 1, 99)
         assert len(read(opened, "cloud")) > 0
 
 

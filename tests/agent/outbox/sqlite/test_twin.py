@@ -13,6 +13,7 @@ import pytest
 from agent.ledger import SampleLedger
 from agent.lines import Lines
 from agent.outbox import Commit, Outbox
+from agent.outbox.intervals import Interval
 from agent.outbox.memory import MemoryOutbox, Store
 from tests.agent.outbox.sqlite import Gateway, seeded
 from tests.conformance.outbox import (
@@ -36,7 +37,7 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self.clock, self.store, self.sinks = Clock(), Store(), ["a", "b"]
-        self.gateway = Gateway(folder, now_ns=self.clock, **OPTIONS)
+        self.gateway = Gateway(folder, now_ns=self.clock, reserve_bytes=0, **OPTIONS)
         self.twin = MemoryOutbox(self.sinks, self.store, now_ns=self.clock, **OPTIONS)
         self.outbox = self.gateway(self.sinks)
 
@@ -74,15 +75,21 @@ def send(pair: Pair, rng: random.Random) -> None:
 
     def packet(outbox: Outbox) -> Any:
         found = outbox.packet(sink, lines_max, live=live)
-        return found and (found.first, found.last, found.void, found.made_ns, bodies(found))
+        return found and (found.runs, found.void, found.made_ns, bodies(found))
 
     found = pair.both(packet)
     if found is None or rng.random() < 0.3:
         return
-    first, last, void, _, _ = found
-    last = rng.randrange(first, last + 1)
-    rejected = [dead(i, rng.choice("xy")) for i in range(first, last + 1) if rng.random() < 0.2]
+    runs, void, _, _ = found
     told = [interval for interval in void if rng.random() < 0.8]
+    for first, end in runs[: rng.randrange(1, len(runs) + 1)]:
+        answer(pair, rng, sink, first, rng.choice([end, rng.randrange(first, end + 1)]), told)
+
+
+def answer(
+    pair: Pair, rng: random.Random, sink: str, first: int, last: int, told: list[Interval]
+) -> None:
+    rejected = [dead(i, rng.choice("xy")) for i in range(first, last + 1) if rng.random() < 0.2]
     withheld = rng.randrange(2)
     pair.both(lambda outbox: outbox.acknowledge(sink, first, last, rejected, told, withheld))
 
@@ -117,6 +124,7 @@ def test_it_does_what_the_outbox_in_memory_does(tmp_path: Path, seed: int) -> No
             take(pair, rng, step)
             ledger = pair.both(lambda outbox: outbox.ledger())
             assert ledger.balanced
-            pair.both(lambda outbox: outbox.dead_letters())
-            pair.both(lambda outbox: (outbox.checkpoint(), outbox.journal()))
             pair.both(lambda outbox: (outbox.staged_lines, outbox.usage().oldest_ns))
+            if step % 5 == 4:
+                pair.both(lambda outbox: outbox.dead_letters())
+                pair.both(lambda outbox: (outbox.checkpoint(), outbox.journal()))
