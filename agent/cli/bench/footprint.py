@@ -99,7 +99,7 @@ def main(watch: Watch) -> dict[str, float]:
 
     service.share_heaps()
     service.warm_up()
-    service.release_compiler()
+    service.release_start()
     outbox = open_outbox(Path(watch.folder) / "outbox.db", [SINK])
     forwarder = Forwarder(outbox, InfluxdbSink(SINK, url=watch.url, token="", outbox=outbox.uuid))
     forwarder.start()

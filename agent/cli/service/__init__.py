@@ -16,7 +16,7 @@ from agent.cli.service.apply import Living
 from agent.cli.service.assemble import assemble, forwarder, warm_up
 from agent.cli.service.events import events
 from agent.cli.service.files import Files
-from agent.cli.service.memory import release_compiler, share_heaps
+from agent.cli.service.memory import release_start, share_heaps
 from agent.cli.service.reload import HEALTHY_S, Reload
 from agent.config import Config
 from agent.derive import Derived
@@ -25,7 +25,7 @@ from agent.lines.report import agent_version
 from agent.sources import Source
 from agent.status import StatusServer
 
-__all__ = ["Files", "Service", "release_compiler", "share_heaps", "warm_up"]
+__all__ = ["Files", "Service", "release_start", "share_heaps", "warm_up"]
 
 log = logging.getLogger("andon.service")
 
@@ -74,7 +74,7 @@ class Service:
         try:
             await self._open_status()
             await asyncio.to_thread(warm_up)
-            release_compiler()
+            release_start()
             for one in parts.forwarders:
                 one.start()
             await self._run_until(stop)

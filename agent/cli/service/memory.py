@@ -1,15 +1,17 @@
 """Resident memory: what a service needs only while it starts is given back to the system.
 
 A gateway has 1 GB. The compiler behind the kernels (libllvmlite, 70 MB) is read from its file when
-kernels are made or loaded, and not touched after that; its pages are dropped, and read again should
-a kernel be needed for types it has not met. Threads share two heaps, or each would keep its own
-peak. Linux with glibc only; elsewhere nothing is done. Nothing here fails.
+kernels are made or loaded, and not touched after that; so it is, in part, with other libraries.
+Their pages are dropped; what is needed after all, such as the compiler for types that no kernel has
+met, is read again. Threads share two heaps, or each would keep its own peak. Linux with glibc only;
+elsewhere nothing is done. Nothing here fails.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import logging
 import re
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ MADV_DONTNEED: Final = 4
 M_ARENA_MAX: Final = -8
 """madvise(2), mallopt(3)."""
 HEAPS_MAX: Final = 2
-COMPILER: Final = "libllvmlite"
+LIBRARY: Final = ".so"
 MAPPINGS: Final = Path("/proc/self/smaps")
 """What is mapped to memory and what of it is there; proc(5)."""
 
@@ -36,17 +38,18 @@ def share_heaps() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS_MAX)
 
 
-def release_compiler() -> None:
-    """After the kernels are there: drop the compiler's pages, and what the start left behind."""
+def release_start() -> None:
+    """After the kernels are there: drop libraries' pages, and what the start left behind."""
+    gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
-        for start, stop in _unchanged(COMPILER):
+        for start, stop in _unchanged(LIBRARY):
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), MADV_DONTNEED)
         libc.malloc_trim(0)
 
 
 def _unchanged(name: str) -> Iterator[tuple[int, int]]:
-    """Mappings of this file that cannot be written and hold no page of our own.
+    """Mappings of files of such a name that cannot be written and hold no page of our own.
 
     Dropping a page that the loader has changed (relocations) would lose the change.
     """
