@@ -13,6 +13,7 @@ sides hold back. The commit is tried again all the while, and nothing that was t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -179,15 +180,18 @@ class Pipeline:
 
     async def _take_some(self) -> None:
         """Take what waits; wait for it, but not longer than until something is due."""
-        stage_due_s = self._stage_due_s if self._derive.has_made else math.inf
-        wait_s = min(self._committer.due_s, stage_due_s) - time.monotonic()
-        try:
-            async with asyncio.timeout(min(LOOK_S, max(0.0, wait_s))):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_s()):
                 self._take(await self._queue.get())
-        except TimeoutError:
-            pass
         for _ in range(min(TAKEN_MAX, self._queue.qsize())):
             self._take(self._queue.get_nowait())
+
+    def _wait_s(self) -> float:
+        if self._committer.is_running:
+            return STAGE_EVERY_S
+        stage_due_s = self._stage_due_s if self._derive.has_made else math.inf
+        wait_s = min(self._committer.due_s, stage_due_s) - time.monotonic()
+        return min(max(wait_s, 0.0), LOOK_S)
 
     async def _keep_up(self) -> None:
         """Stage and commit what is due; while a commit runs, what is derived waits for the next."""

@@ -105,6 +105,8 @@ class Journal:
                 self.calls[at] = call
                 return
         elif isinstance(call, Revised | Opened):
+            if self.calls and self.calls[-1] == call:
+                return
             self._heartbeats.clear()
         else:
             self._heartbeats.pop(call.source, None)
