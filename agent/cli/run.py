@@ -45,7 +45,7 @@ def run(
     except AndonError as error:
         fail(error)
     try:
-        ledger = asyncio.run(_serve(service, json))
+        ledger = asyncio.run(_serve(service, config, json))
     except AndonError as error:
         fail(error)
     if not ledger.balanced:
@@ -68,7 +68,7 @@ def configure_logging(verbose: bool) -> None:
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
 
 
-async def _serve(service: Any, json: bool) -> Any:
+async def _serve(service: Any, config: Path, json: bool) -> Any:
     stop = asyncio.Event()
     log = logging.getLogger("andon.service")
     loop = asyncio.get_running_loop()
@@ -76,7 +76,7 @@ async def _serve(service: Any, json: bool) -> Any:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, service.reload)
     _event(json, "started", pid=os.getpid())
-    log.info("%s runs; Ctrl-C or SIGTERM stops it, SIGHUP reloads", service.name)
+    log.info("%s runs by %s; Ctrl-C or SIGTERM stops it, SIGHUP reloads", service.name, config)
     ledger = await service.run(stop)
     waiting = ledger.lines.waiting
     log.info("stopped, %s lines wait to be sent", f"{waiting:,}" if waiting else "no")

@@ -147,8 +147,7 @@ def _written(outbox: SqliteOutbox) -> int:
 
     The log is put into the file by the megabyte: a minute holds such a moment or does not.
     """
-    with outbox._committing:
-        outbox._store.file.checkpoint()
+    outbox.write_back()
     return outbox.written_bytes
 
 

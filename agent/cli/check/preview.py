@@ -7,7 +7,7 @@ a start would find. Leaves: a `Preview`. Fails: a service or an outbox that cann
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -31,15 +31,25 @@ class Preview:
 
     against : `service`: what it uses; `outbox`: what earlier runs left; `nothing`: there is none
     since_ns : since when the service uses it, UTC; 0 where none runs
+    problem : why the service did not keep what it read last
+    waiting : lines that wait for each known sink
     """
 
     difference: Difference
     against: Literal["service", "outbox", "nothing"]
     since_ns: int = 0
+    problem: str = ""
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
-        return {"against": self.against, "since_ns": self.since_ns, **self.difference.document()}
+        return {
+            "against": self.against,
+            "since_ns": self.since_ns,
+            "problem": self.problem,
+            "waiting": dict(self.waiting),
+            **self.difference.document(),
+        }
 
 
 def preview(config: Config) -> Preview:
@@ -52,12 +62,17 @@ def preview(config: Config) -> Preview:
     if said is None:
         return _against_outbox(config)
     used, masked = _read(said), _read(_masked(config))
-    return Preview(difference(used, masked), "service", int(said["since_ns"]))
+    problem, waiting = said.get("problem", ""), said.get("waiting", {})  # older ones say neither
+    return Preview(difference(used, masked), "service", int(said["since_ns"]), problem, waiting)
 
 
-def in_use(config: Config, since_ns: int) -> dict[str, Any]:
+def in_use(
+    config: Config, since_ns: int, problem: str, waiting: Mapping[str, int]
+) -> dict[str, Any]:
     """What the service answers when it is asked what it uses: never a secret."""
-    return {**_masked(config), "since_ns": since_ns}
+    return {
+        **_masked(config), "since_ns": since_ns, "problem": problem, "waiting": dict(waiting)
+    }  # fmt: skip
 
 
 def _masked(config: Config) -> dict[str, Any]:
@@ -101,7 +116,8 @@ def _against_outbox(config: Config) -> Preview:
             for signal in outbox.signals().values()
             if signal.source and signal.name != MACHINE_SIGNAL
         }
-        return Preview(_since(config, known, set(outbox.ledger().sinks)), "outbox")
+        waiting = {name: sink.waiting for name, sink in outbox.ledger().sinks.items()}
+        return Preview(_since(config, known, set(waiting)), "outbox", waiting=waiting)
 
 
 def _since(config: Config, known: Mapping[Any, Signal], sinks: set[str]) -> Difference:
@@ -112,12 +128,13 @@ def _since(config: Config, known: Mapping[Any, Signal], sinks: set[str]) -> Diff
     read: dict[str, dict[Any, Signal]] = {name: {} for name in source_tables(config)}
     for signal in signals(config):
         read[signal.source][signal.key] = signal
+    everywhere = {key for signals_of in read.values() for key in signals_of}
     brokers = {broker.name for broker in config.mqtt}
     sources = []
     for name in dict.fromkeys([*read, *(signal.source for signal in known.values())]):
         stored = {key for key, signal in known.items() if signal.source == name}
         wanted = read.get(name, {})
-        gone = () if name in brokers else stored - wanted.keys()
+        gone = () if name in brokers else stored - everywhere
         items = Items(
             added=tuple(signal.label for key, signal in wanted.items() if key not in known),
             removed=tuple(sorted(known[key].label for key in gone)),
@@ -137,17 +154,26 @@ def tell(preview: Preview) -> Iterator[str]:
     running = preview.against == "service"
     if running:
         since = datetime.fromtimestamp(preview.since_ns / 1e9, UTC)
+        if preview.problem:
+            yield f"the last reload failed: {preview.problem}"
+            yield ""
         yield f"against what the running service uses since {since:%Y-%m-%d %H:%M:%S}Z:"
     elif preview.against == "outbox":
         yield "no service runs; a start would do this to what the outbox knows:"
     else:
         yield "no service runs and there is no outbox; a start would begin with all of this:"
     yield ""
-    yield from tell_difference(preview.difference, running)
+    yield from tell_difference(preview.difference, preview.waiting, running)
 
 
-def tell_difference(found: Difference, running: bool = True) -> Iterator[str]:
-    """What differs, as lines for a person; `running`: it is a reload, not a start."""
+def tell_difference(
+    found: Difference, waiting: Mapping[str, int], running: bool = True
+) -> Iterator[str]:
+    """What differs, as lines for a person.
+
+    waiting : lines that wait for each known sink
+    running : it is a reload, not a start
+    """
     if not found:
         yield "  nothing would change"
     for title, changes in (
@@ -156,6 +182,9 @@ def tell_difference(found: Difference, running: bool = True) -> Iterator[str]:
         for change in changes:
             yield _row(title, f"{change.name}: {_what(title, change, running)}")
             yield from _details(change)
+            if title == "sink" and change.what == "removed" and waiting.get(change.name):
+                lines = f"{waiting[change.name]:,}"
+                yield _row("", f"  lines that wait for it, and will not be sent to it: {lines}")
     for option in found.restart:
         yield _row("restart", f"{_told(option)}; only a restart changes this")
 

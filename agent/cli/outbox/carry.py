@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.cli.outbox.tell import lines
+from agent.cli.service.assemble import forwarder
 from agent.config import InfluxdbConfig
 from agent.errors import AndonError, OutboxError, SinkRefused, SinkUnreachable
-from agent.forward import Forwarder, Limits
+from agent.forward import Forwarder
 from agent.outbox import Commit
 from agent.outbox.reader import open_readonly, read_state
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
-from agent.sinks.influxdb import InfluxdbSink
 
 LOOK_S: Final = 0.05
 NOTE_EVERY_S: Final = 1.0
@@ -83,14 +83,14 @@ def send(file: Path, config: InfluxdbConfig, say: Callable[[str], None]) -> Sent
         )
     ) as outbox:
         before = outbox.ledger()
-        forwarder = _forwarder(outbox, config)
-        forwarder.start()
+        sending = forwarder(outbox, config, backlog_lines_per_s=AT_ONCE)
+        sending.start()
         try:
-            error = _watch(outbox, forwarder, say)
+            error = _watch(outbox, sending, say)
         except KeyboardInterrupt:
             error = SinkUnreachable("broken off", AGAIN)
         finally:
-            forwarder.stop(0)
+            sending.stop(0)
         after = outbox.ledger()
         was, now = before.sinks[config.name], after.sinks[config.name]
         damaged = after.lines.dropped["damaged"] - before.lines.dropped["damaged"]
@@ -126,23 +126,8 @@ def _check(file: Path) -> None:
         raise OutboxError(f"{file} is damaged: {found}", "export it once more")
 
 
-def _forwarder(outbox: SqliteOutbox, config: InfluxdbConfig) -> Forwarder:
-    sink = InfluxdbSink(
-        config.name,
-        url=config.url,
-        token=config.token.get_secret_value(),
-        outbox=outbox.uuid,
-        org=config.org,
-        bucket=config.bucket,
-        timeout_s=config.timeout_s,
-        flavour=config.flavour,
-    )
-    limits = Limits(lines_max=config.lines_max, backlog_lines_per_s=AT_ONCE)
-    return Forwarder(outbox, sink, limits=limits)
-
-
 def _watch(
-    outbox: SqliteOutbox, forwarder: Forwarder, say: Callable[[str], None]
+    outbox: SqliteOutbox, sending: Forwarder, say: Callable[[str], None]
 ) -> AndonError | None:
     """Wait until all is sent or the far side is given up, and note in the file how far it came."""
     waiting = outbox.usage().lines_waiting
@@ -152,14 +137,14 @@ def _watch(
         now_s, before, waiting = time.monotonic(), waiting, outbox.usage().lines_waiting
         if waiting < before:
             moved_s = now_s
-        if now_s - moved_s > (REFUSED_S if forwarder.refused else PATIENCE_S):
-            if forwarder.refused:
-                return SinkRefused(f"{forwarder.name} does not take them", AGAIN)
-            return SinkUnreachable(f"{forwarder.name} has not answered", AGAIN)
+        if now_s - moved_s > (REFUSED_S if sending.refused else PATIENCE_S):
+            if sending.refused:
+                return SinkRefused(f"{sending.name} does not take them", AGAIN)
+            return SinkUnreachable(f"{sending.name} has not answered", AGAIN)
         if now_s - noted_s > NOTE_EVERY_S and outbox.dirty:
             noted_s = now_s
             outbox.commit(Commit(outbox.ledger().samples))
         if now_s - said_s > SAY_EVERY_S:
             said_s = now_s
-            say(f"{lines(waiting)} to go; {forwarder.state}")
+            say(f"{lines(waiting)} to go; {sending.state}")
     return None

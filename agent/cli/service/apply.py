@@ -186,8 +186,8 @@ async def let_go(living: Living, names: Sequence[str]) -> None:
         if name not in names:
             log.log(
                 logging.WARNING if sink.waiting else logging.INFO,
-                "the sink %s is removed for good; lines that waited for it and are not sent to it "
-                "any more: %s", name, f"{sink.waiting:,}" if sink.waiting else "none",
+                "the sink %s is gone for good; lines that waited for it and will not be sent to "
+                "it: %s (what waits for other sinks stays)", name, f"{sink.waiting:,}",
             )  # fmt: skip
 
 

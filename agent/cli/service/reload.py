@@ -97,7 +97,7 @@ class Reload:
 
     def in_use(self) -> dict[str, Any]:
         """What the service uses, without secrets, for `andon check --diff`."""
-        return in_use(self.config, self._since_ns)
+        return in_use(self.config, self._since_ns, self._problem, self._waiting())
 
     async def run(self) -> None:
         """Follow the files until cancelled."""
@@ -129,7 +129,9 @@ class Reload:
         """Use this configuration, on trial."""
         change = await asyncio.to_thread(difference, self.config, found)
         self._restart = change.restart
-        for line in tell_difference(change):
+        if not change:
+            log.info("reload: nothing has changed")
+        for line in tell_difference(change, self._waiting()) if change else ():
             log.info("reload:%s", line)
         if not change.applies:
             self._problem = ""
@@ -152,6 +154,10 @@ class Reload:
             return
         self._problem = ""
         await self._begin(before)
+
+    def _waiting(self) -> dict[str, int]:
+        """Lines that wait for each sink."""
+        return {name: sink.waiting for name, sink in self._living.outbox.ledger().sinks.items()}
 
     def _refuse(self, why: str) -> None:
         """What was read is not used."""
@@ -183,6 +189,11 @@ class Reload:
         trial.sinks = {sink.name for sink in change.sinks if sink.what != "removed"}
         trial.until_s = self._monotonic_s() + self._healthy_s
         self._trial = trial
+        log.info(
+            "the configuration of %s is used, on trial for %.0f s at most: %s",
+            _moment(self._since_ns), self._healthy_s,
+            ", ".join(sorted(trial.sources | trial.sinks)) or "nothing has to prove itself",
+        )  # fmt: skip
 
     async def _judge(self, trial: _Trial) -> None:
         """Whether it has proven healthy, or will not any more."""
@@ -212,11 +223,13 @@ class Reload:
         moment, why = _moment(self._since_ns), "; ".join(reasons)
         self._problem = f"the configuration of {moment} was rolled back: {why}"
         log.error(
-            "the configuration of %s is not healthy and is rolled back to that of %s: %s",
+            "the configuration of %s is not healthy and is rolled back to that of %s: %s; mend the "
+            "files, they are read again when they change, or at SIGHUP",
             moment, _moment(since_ns), why,
         )  # fmt: skip
         change = await asyncio.to_thread(difference, self.config, config)
         await self._use(change, config, since_ns, healthy)
+        log.info("the configuration of %s is used again", _moment(since_ns))
 
 
 def _not_connected(name: str, living: Living) -> str:

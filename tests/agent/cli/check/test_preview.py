@@ -56,7 +56,7 @@ def beside(
 
 def using(file: Path) -> dict[str, Callable[[], Any]]:
     config = load(file, ENVIRON)
-    return {"config": lambda: in_use(config, SINCE_NS)}
+    return {"config": lambda: in_use(config, SINCE_NS, "", {"cloud": 1234})}
 
 
 def test_beside_a_service_it_says_what_a_reload_would_do(file: Path, tmp_path: Path) -> None:
@@ -86,6 +86,36 @@ def test_beside_a_service_it_says_what_a_reload_would_do(file: Path, tmp_path: P
         '               url "https://andon.acme.example" -> "https://andon.plant.example"',
         "  restart    gateway.signals_max 20000 -> 500; only a restart changes this",
     ]
+
+
+def test_it_says_what_waits_for_a_sink_that_goes_and_that_the_last_reload_failed(
+    file: Path, tmp_path: Path
+) -> None:
+    answers = using(file)
+    used = {**answers["config"](), "problem": "the configuration of today was rolled back: why"}
+    draft = write(tmp_path, GOOD.replace('name = "cloud"', 'name = "plant"'))
+    lines = beside(tmp_path, {"config": lambda: used}, draft).stdout.splitlines()
+    assert lines[2] == "the last reload failed: the configuration of today was rolled back: why"
+    assert lines[-3:] == [
+        "  sink       plant: added",
+        "  sink       cloud: removed",
+        "               lines that wait for it, and will not be sent to it: 1,234",
+    ]
+
+
+def test_a_source_that_was_renamed_while_no_service_ran_removes_no_signal(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = Stored(list(signals(load(file, ENVIRON))), "cloud")
+    (tmp_path / "outbox.db").touch()
+    monkeypatch.setattr("agent.outbox.reader.open_readonly", lambda path: stored)
+    draft = write(tmp_path, GOOD.replace('name = "press"', 'name = "press-2"'))
+    lines = run(draft, "--diff").stdout.splitlines()
+    assert lines[4:6] == [
+        "  source     press-2: added, 1 signal changed",
+        "               ~ press-01/ram_force",
+    ]
+    assert lines[-1] == "  source     press: removed"
 
 
 def test_secrets_are_neither_asked_nor_answered(file: Path, tmp_path: Path) -> None:
