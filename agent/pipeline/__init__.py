@@ -126,15 +126,21 @@ class Pipeline:
         self._committer.keeping.add(source.name, source.redelivers)
         self._readers.add(source)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, lost: str = "") -> None:
         """Let go of a source; returns when all that it sent has been derived and committed.
+
+        lost : why nothing is known of its signals until one of its name is read; "" where none
+        will be
 
         Its packets are remembered for a source of the same name, which takes them for committed.
         """
         await self._readers.remove(name)
+        if lost:
+            self._take(Lost(name, lost))
+        else:
+            self._lost.discard(name)
         while not await self._committer.committed(REMOVE_COMMIT_S):
             self._teller.say(f"remove {name}", f"{name}: waits for the outbox before it is let go")
-        self._lost.discard(name)
         self._committer.keeping.remove(name)
 
     async def drained(self) -> None:

@@ -51,8 +51,11 @@ class Running(Protocol):
     def add(self, source: Source) -> None:
         """Read this source too."""
 
-    async def remove(self, name: str) -> None:
-        """Let go of a source; returns when all that it sent has been derived."""
+    async def remove(self, name: str, lost: str = "") -> None:
+        """Let go of a source; returns when all that it sent has been derived.
+
+        lost : why nothing is known of it until it comes back, as it will
+        """
 
     async def drained(self) -> None:
         """Returns when all that sources have sent so far has been derived."""
@@ -66,9 +69,6 @@ class Running(Protocol):
 
 class Deriving(Protocol):
     """What is needed of derive."""
-
-    def lose(self, source: str, reason: str, now_ns: int) -> None:
-        """Nothing is known of this source since it last vouched."""
 
     def reconfigure(self, now_ns: int) -> None:
         """The signal table has changed."""
@@ -205,9 +205,7 @@ async def _in_place(living: Living, config: Config, name: str) -> bool:
 async def _let_go(living: Living, name: str, *, comes_back: bool) -> None:
     """End a source that is read; until it comes back nobody vouches for its signals."""
     if name in living.pipeline.states:
-        await living.pipeline.remove(name)
-        if comes_back:
-            living.derive.lose(name, ANEW, living.now_ns())
+        await living.pipeline.remove(name, lost=ANEW if comes_back else "")
     living.wiring.forget(name)
 
 

@@ -62,10 +62,10 @@ class Pipe:
         self.states[source.name] = State()
         self._done.append(f"add {source.name}")
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, lost: str = "") -> None:
         del self.states[name]
         await asyncio.sleep(0)
-        self._done.append(f"remove {name}")
+        self._done.append(f"{'lose' if lost else 'remove'} {name}")
 
     async def drained(self) -> None:
         await asyncio.sleep(0)
@@ -85,11 +85,6 @@ class Deriving:
     def __init__(self, done: list[str], table: SignalTable) -> None:
         self._done = done
         self._table = table
-
-    def lose(self, source: str, reason: str, now_ns: int) -> None:
-        assert reason
-        assert now_ns
-        self._done.append(f"lose {source}")
 
     def reconfigure(self, now_ns: int) -> None:
         assert now_ns
