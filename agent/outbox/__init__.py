@@ -31,6 +31,8 @@ STAGED_LINES_MAX: Final = 1 << 18
 """Lines in memory that no commit has made durable; beyond it the least valuable are shed."""
 PIECE_LINES_MAX: Final = 8192
 """Lines of one class that are shed, dropped and stored together."""
+SHED_SHARE: Final = 0.01
+"""What of that limit is shed at once, so that not every line that comes has to look for another."""
 LIVE_NS: Final = 5 * 10**9
 """Lines younger than this go by the live lane, from memory."""
 RUNS_MAX: Final = 50
@@ -48,7 +50,10 @@ DEAD_LETTERS_MAX: Final = 1000
 
 
 class LineClass(IntEnum):
-    """What goes first when there is no room: raw samples, then windows, ready lines last."""
+    """What goes first when there is no room: raw samples, then windows, ready lines last.
+
+    The gateway's own lines, which say how it stood at a moment, go with raw samples (`pieces.py`).
+    """
 
     RAW = 0
     WINDOW = 1
@@ -142,12 +147,13 @@ class Outbox(Protocol):
         """All signals ever staged, by id."""
 
     def checkpoint(self) -> bytes:
-        """The stored state to restart from, b"" when there is none."""
+        """The stored state to restart from, b"" when there is none, or none that can be read."""
 
     def journal(self) -> list[bytes]:
         """What was committed to the journal since the checkpoint, oldest first.
 
-        It ends before a blob that cannot be read, which is said.
+        Where a blob, or the checkpoint before all of them, cannot be read, b"" stands in its place
+        and ends the list: what follows is of no use, and the caller knows. It is said.
         """
 
     def stage(self, lines: Lines, signals: Mapping[int, Signal] = ..., *, early: bool) -> None:

@@ -23,6 +23,7 @@ from agent.outbox import (
     KEEP_AHEAD_MAX,
     LIVE_NS,
     RUNS_MAX,
+    SHED_SHARE,
     STAGED_LINES_MAX,
     VOIDS_MAX,
     Commit,
@@ -51,11 +52,13 @@ class MemoryOutbox:
         age_max_ns: int = AGE_MAX_NS,
         staged_lines_max: int = STAGED_LINES_MAX,
         now_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._store = store or Store()
         self._age_max_ns = age_max_ns
         self._staged_lines_max = staged_lines_max
         self._now_ns = now_ns
+        self._monotonic_ns, self._opened_ns = monotonic_ns, monotonic_ns()
         self._lock = threading.RLock()
         self._state = self._store.committed.copy()
         self._encoder = Encoder(self._state.signals)
@@ -99,7 +102,7 @@ class MemoryOutbox:
         return self._state.checkpoint
 
     def journal(self) -> list[bytes]:
-        """What was committed to the journal since the checkpoint."""
+        """What was committed to the journal since the checkpoint; memory is never damaged."""
         with self._lock:
             return list(self._state.journal)
 
@@ -123,9 +126,7 @@ class MemoryOutbox:
                     state.lines[piece.first + i] = line
             state.next_id += len(lines)
             state.ledger.made += len(lines)
-            for piece in sorted(self._staged_pieces(), key=lambda p: (p.line_class, p.first)):
-                if self.staged_lines > self._staged_lines_max and not self._flying(piece):
-                    self._drop(range(piece.first, piece.last + 1), "overload")
+            self._shed()
 
     def commit(self, commit: Commit) -> None:
         """Take all of it."""
@@ -324,10 +325,21 @@ class MemoryOutbox:
             if line.key and not busy and number not in state.rejected:
                 waiting.setdefault(line.key, []).append(number)
 
+    def _shed(self) -> None:
+        excess = self.staged_lines - self._staged_lines_max
+        excess += int(self._staged_lines_max * SHED_SHARE) * (excess > 0)
+        for piece in sorted(self._staged_pieces(), key=lambda p: (p.line_class, p.first)):
+            if excess > 0 and not self._flying(piece):
+                self._drop(range(piece.first, piece.last + 1), "overload")
+                excess -= len(piece)
+
     def _drop_old(self) -> None:
-        now_ns = self._now_ns()
+        now_ns, passed_ns = self._now_ns(), self._monotonic_ns() - self._opened_ns
         for number, line in list(self._state.lines.items()):
-            too_old = now_ns - line.piece.made_ns > self._age_max_ns
+            age_ns = now_ns - line.piece.made_ns
+            if number >= self._opened_at:  # however its clock has been set since
+                age_ns = min(age_ns, passed_ns)
+            too_old = age_ns > self._age_max_ns
             if too_old and number <= self._committed and not self._flying(line.piece):
                 self._drop([number], "age")
 

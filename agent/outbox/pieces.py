@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
 
 import numpy as np
 
 from agent.lines import Lines
 from agent.outbox import PIECE_LINES_MAX, LineClass
+
+MOMENTARY: Final = b"gateway,"
+"""How the gateway's own lines begin. They come every few seconds for ever, each says only how it
+stood at that moment: in a long outage they must neither fill the outbox nor go before the rest."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,16 +52,21 @@ class Piece:
 
 def split(lines: Lines, first: int, made_ns: int, *, early: bool) -> Iterator[Piece]:
     """These lines as pieces, the first of them with the id `first`."""
-    windows, samples = len(lines.windows), len(lines.windows) + len(lines.samples)
-    bounds = {
-        LineClass.WINDOW: (0, windows),
-        LineClass.RAW: (windows, samples),
-        LineClass.KEEP: (samples, len(lines)),
-    }
-    for line_class, (start, stop) in bounds.items():
+    start = 0
+    for line_class, count in _runs(lines):
+        stop = start + count
         for at in range(start, stop, PIECE_LINES_MAX):
             part = _own_texts(lines.part(at, min(at + PIECE_LINES_MAX, stop)))
             yield Piece(first + at, line_class, part, made_ns, early)
+        start = stop
+
+
+def _runs(lines: Lines) -> Iterator[tuple[LineClass, int]]:
+    """How many lines of which class follow each other."""
+    yield LineClass.WINDOW, len(lines.windows)
+    yield LineClass.RAW, len(lines.samples)
+    for momentary, run in groupby(lines.ready, lambda line: line.startswith(MOMENTARY)):
+        yield (LineClass.RAW if momentary else LineClass.KEEP), len(list(run))
 
 
 def _own_texts(lines: Lines) -> Lines:

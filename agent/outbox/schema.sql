@@ -32,7 +32,7 @@ CREATE TABLE signal (id INTEGER PRIMARY KEY, document TEXT NOT NULL);
 CREATE TABLE block (
     first INTEGER PRIMARY KEY,         -- ids of its lines: first..last
     last INTEGER NOT NULL,
-    class INTEGER NOT NULL,            -- 0 raw samples, 1 windows, 2 ready lines
+    class INTEGER NOT NULL,            -- 0 raw samples and the gateway's, 1 windows, 2 ready
     made_ns INTEGER NOT NULL,          -- when they were staged, UTC
     from_ns INTEGER NOT NULL,          -- of windows the lowest and highest start
     to_ns INTEGER NOT NULL,

@@ -64,9 +64,8 @@ def recover(outbox: Outbox, table: SignalTable, settings: DetectSettings, now_ns
         try:
             calls = unpack(blob)
         except JournalError as error:
-            log.error(
-                "the journal ends early: %s; open windows of its end are a restart gap", error
-            )
+            log.error("the journal cannot be played: %s; open windows are a restart gap", error)
+            whole = False
             break
         samples += play(calls, derive, note)
         _remember(tails, calls)

@@ -6,6 +6,7 @@ See `outbox.py`, which has the fixture and the words these tests use.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.conformance.outbox import (
     S,
     dead,
     drain,
+    gateway,
     ids,
     put,
     raw,
@@ -194,7 +196,7 @@ class FatesConformance:
 
     def test_lines_that_wait_too_long_are_dropped_by_age(self, opening: Opening) -> None:
         clock = Clock()
-        outbox = opening(["cloud", "plant"], now_ns=clock, age_max_ns=60 * S)
+        outbox = opening(["cloud", "plant"], now_ns=clock, monotonic_ns=clock, age_max_ns=60 * S)
         put(outbox, ready(1, 2))
         clock.now_ns += 30 * S
         put(outbox, ready(3))
@@ -207,3 +209,63 @@ class FatesConformance:
         assert (ledger.lines.waiting, ledger.balanced) == (1, True)
         assert drain(outbox, "cloud") == (Intervals([(3, 3)]), Intervals([(1, 1)]))
         assert drain(outbox, "plant") == (Intervals([(3, 3)]), Intervals([(1, 2)]))
+
+    def test_a_clock_that_is_set_forward_ages_nothing_that_was_made_since_the_start(
+        self, opening: Opening
+    ) -> None:
+        clock, monotonic = Clock(), Clock()
+        options: dict[str, Any] = {"now_ns": clock, "monotonic_ns": monotonic}
+        options["age_max_ns"] = 60 * S
+        put(opening(["cloud"], **options), ready(1))
+        outbox = opening(["cloud"], **options)
+        put(outbox, ready(2), windows(1))
+        clock.now_ns += 120 * 86_400 * S  # no battery, and then it heard of the time
+        monotonic.now_ns += 60 * S
+        put(outbox, ready(3))
+        ledger = outbox.ledger()
+        assert (ledger.lines.dropped, ledger.lines.waiting) == (Counter(age=1), 3)
+        assert drain(outbox, "cloud") == (Intervals([(2, 4)]), Intervals([(1, 1)]))
+        put(outbox, ready(4))
+        clock.now_ns -= 60 * 86_400 * S  # and back: nothing is older than it says either
+        monotonic.now_ns += S
+        outbox.commit(NOTHING)
+        assert outbox.ledger().lines.waiting == 1
+
+    def test_what_the_gateway_says_of_itself_goes_first_when_there_are_too_many_lines(
+        self, opening: Opening
+    ) -> None:
+        outbox = opening(["cloud"], staged_lines_max=5)
+        outbox.stage(gateway(1, 2), SIGNALS, early=True)
+        outbox.stage(windows(1), early=True)
+        outbox.stage(ready(1, 2), early=True)
+        assert outbox.ledger().lines.dropped == Counter()
+        outbox.stage(ready(3), early=True)
+        assert outbox.ledger().lines.dropped == Counter(overload=2)
+        outbox.commit(NOTHING)
+        assert drain(outbox, "cloud") == (Intervals([(3, 6)]), Intervals([(1, 2)]))
+
+    def test_one_in_a_hundred_more_lines_are_shed_than_there_are_too_many(
+        self, opening: Opening
+    ) -> None:
+        outbox = opening(["cloud"], staged_lines_max=300)
+        for number in range(301):
+            outbox.stage(raw(number), SIGNALS, early=True)
+        assert (outbox.staged_lines, outbox.ledger().lines.dropped["overload"]) == (297, 4)
+
+    def test_staged_lines_are_those_of_pieces_that_still_need_a_commit(
+        self, opening: Opening
+    ) -> None:
+        outbox = opening(["cloud", "plant"])
+        outbox.stage(raw(1, 2, 3), SIGNALS, early=True)
+        outbox.stage(windows(1, 2), early=True)
+        outbox.stage(ready(1), early=True)
+        outbox.acknowledge("cloud", 1, 6)
+        assert outbox.staged_lines == 6
+        outbox.acknowledge("plant", 2, 5)
+        assert outbox.staged_lines == 4
+        outbox.acknowledge("plant", 1, 1)
+        assert outbox.staged_lines == 1
+        outbox.commit(NOTHING)
+        assert outbox.staged_lines == 0
+        outbox.stage(raw(4), early=True)
+        assert outbox.staged_lines == 1

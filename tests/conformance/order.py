@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.lines import Lines
 from agent.outbox import KEEP_AHEAD_MAX, LIVE_NS, RUNS_MAX
 from tests.conformance.outbox import (
     NOTHING,
@@ -14,6 +15,7 @@ from tests.conformance.outbox import (
     Clock,
     Opening,
     dead,
+    gateway,
     ids,
     put,
     raw,
@@ -89,6 +91,20 @@ class OrderConformance:
         assert runs(outbox, "cloud") == [(1, 2), (4, 4)]
         outbox.acknowledge("plant", 1, 7)
         assert runs(outbox, "cloud", 2) == [(1, 2)]
+
+    def test_what_the_gateway_says_of_itself_goes_live_but_never_before_what_waits(
+        self, opening: Opening
+    ) -> None:
+        outbox = opening(["cloud", "plant"])
+        both = Lines(ready=ready(1).ready + gateway(2, 3).ready + ready(4).ready)
+        put(outbox, windows(1), gateway(1), both, early=True)
+        assert ids(outbox, "plant", live=True) == range(1, 7)
+        assert runs(outbox, "cloud") == [(3, 3), (6, 6)]
+        for first in (3, 6):
+            outbox.acknowledge("cloud", first, first)
+        outbox = opening(["cloud"])
+        assert runs(outbox, "cloud") == [(1, 2), (4, 5)]
+        assert read(outbox, "cloud")[1:] == [b"gateway,x=y v=%di %d" % (n, n) for n in (1, 2, 3)]
 
     def test_a_packet_carries_several_runs_up_to_both_limits(self, opening: Opening) -> None:
         outbox = opening(["cloud"])

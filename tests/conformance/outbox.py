@@ -44,6 +44,11 @@ def ready(*numbers: int) -> Lines:
     return Lines(ready=tuple(b"a v=%di %d" % (number, number) for number in numbers))
 
 
+def gateway(*numbers: int) -> Lines:
+    """Ready lines in which the gateway says how it stands."""
+    return Lines(ready=tuple(b"gateway,x=y v=%di %d" % (number, number) for number in numbers))
+
+
 def windows(*starts_s: int, rev: int = 0, signal: int = 0) -> Lines:
     """Windows of one signal that start at these seconds."""
     rows = np.zeros(len(starts_s), WINDOW)

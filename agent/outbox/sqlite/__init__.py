@@ -48,6 +48,7 @@ from agent.outbox.sql import is_damaged, sqlite_errors
 from agent.outbox.sqlite.blocks import BlockDamagedError
 from agent.outbox.sqlite.book import Sink
 from agent.outbox.sqlite.commit import Committer
+from agent.outbox.sqlite.file import File
 from agent.outbox.sqlite.lock import FileLock
 from agent.outbox.sqlite.order import Cut, next_cuts
 from agent.outbox.sqlite.room import RESERVE_BYTES
@@ -71,10 +72,12 @@ def open_outbox(
     dead_letters_max: int = DEAD_LETTERS_MAX,
     staged_lines_max: int = STAGED_LINES_MAX,
     now_ns: Callable[[], int] = time.time_ns,
+    monotonic_ns: Callable[[], int] = time.monotonic_ns,
 ) -> SqliteOutbox:
     """Open the outbox for writing, new where there is none.
 
     Sinks that are new start with what is still stored; stored ones not named here are forgotten.
+    What is made from here on is no older than `monotonic_ns` says, however `now_ns` is set.
     Raises OutboxError: in use by another agent, no right to write, or written by a newer version.
     """
     path = Path(path)
@@ -84,7 +87,7 @@ def open_outbox(
         opened.callback(lock.release)
         store = Store(path, limits, now_ns)
         opened.callback(store.close)
-        outbox = SqliteOutbox(store, lock, now_ns)
+        outbox = SqliteOutbox(store, lock, now_ns, monotonic_ns)
         outbox.use_sinks(sinks)
         outbox.commit(Commit(store.samples))
         opened.pop_all()
@@ -94,7 +97,13 @@ def open_outbox(
 class SqliteOutbox:
     """The outbox file opened for writing; made by `open_outbox`."""
 
-    def __init__(self, store: Store, lock: FileLock, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lock: FileLock,
+        now_ns: Callable[[], int],
+        monotonic_ns: Callable[[], int],
+    ) -> None:
         self._store = store
         self._file_lock = lock
         self._now_ns = now_ns
@@ -102,7 +111,7 @@ class SqliteOutbox:
         self._lock = threading.RLock()
         self._committing = threading.Lock()
         self._staging = Staging(store.book, store.limits.staged_lines_max)
-        self._committer = Committer(store, self._staging, self._lock, now_ns)
+        self._committer = Committer(store, self._staging, self._lock, now_ns, monotonic_ns)
         self._encoder = Encoder(store.signals)
 
     @property
@@ -142,14 +151,14 @@ class SqliteOutbox:
             return dict(self._store.signals)
 
     def checkpoint(self) -> bytes:
-        """The stored state to restart from, b"" when there is none."""
-        with sqlite_errors(self.path, "read"):
-            return b"".join(self._store.blobs("checkpoint"))
+        """The stored state to restart from, b"" when there is none, or none that can be read."""
+        return b"".join(self._blobs("checkpoint"))
 
     def journal(self) -> list[bytes]:
-        """What was committed to the journal since the checkpoint, oldest first."""
-        with sqlite_errors(self.path, "read"):
-            return self._store.blobs("journal")
+        """What was committed to the journal since the checkpoint; b"" where that is damaged."""
+        if b"" in self._blobs("checkpoint"):
+            return [b""]  # it cannot be played on nothing
+        return self._blobs("journal")
 
     def stage(
         self, lines: Lines, signals: Mapping[int, Signal] = MappingProxyType({}), *, early: bool
@@ -229,8 +238,7 @@ class SqliteOutbox:
             waiting, rates = self._book.ledger().waiting, store.rates.per_s(now_ns)
             first = self._book.settled.next_out(1)
             oldest = store.index.overlapping(first, END)["made_ns"][:1].tolist()
-            pieces = (staged.piece for staged in self._staging.pieces)
-            oldest += [piece.made_ns for piece in pieces if piece.last >= first][:1]
+            oldest += self._staging.made_ns(first)
         oldest_ns = min(oldest, default=None)
         return Usage(store.used_bytes, store.limits.bytes_max, waiting, oldest_ns, *rates)
 
@@ -246,6 +254,11 @@ class SqliteOutbox:
             lost = self._book.drop(1, last, cause) if last > 0 else 0
         self.commit(Commit(self._store.samples))
         return lost
+
+    def write_back(self) -> None:
+        """Put the log into the file now, so that `written_bytes` owes nothing."""
+        with self._committing, sqlite_errors(self.path, "write"):
+            self._store.file.checkpoint()
 
     def close(self) -> None:
         """Close it; it opens again with everything that was committed or acknowledged."""
@@ -302,10 +315,24 @@ class SqliteOutbox:
         try:
             return self._store.load(first)
         except sqlite3.DatabaseError as error:
-            if not is_damaged(error):
-                raise
-            with self._committing:
-                if self._store.file is file:
-                    self._committer.renew(error)
-                    self._committer.run(Commit(self._store.samples))
+            self._renew(file, error)
             raise BlockDamagedError(str(error)) from error
+
+    def _blobs(self, name: str) -> list[bytes]:
+        """These blobs; one that is b"" where they are damaged, with the file or by themselves."""
+        file = self._store.file
+        with sqlite_errors(self.path, "read"):
+            try:
+                return self._store.blobs(name)
+            except sqlite3.DatabaseError as error:
+                self._renew(file, error)
+                return [b""]
+
+    def _renew(self, file: File, error: sqlite3.DatabaseError) -> None:
+        """Go on in a new file, if this one is damaged and nobody has done it; else raises."""
+        if not is_damaged(error):
+            raise error
+        with self._committing:
+            if self._store.file is file:
+                self._committer.renew(error)
+                self._committer.run(Commit(self._store.samples))

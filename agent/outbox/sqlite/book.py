@@ -59,6 +59,8 @@ class Book:
         """Settled ids inside pieces that are still held, in memory or on disk."""
         self.fresh = Intervals()
         """Ids settled since the outbox last looked which blocks it may let go of."""
+        self.unseen = Intervals()
+        """Ids settled since it last looked which pieces in memory need no commit any more."""
         self.out = 0
         """Lines that far sides took or rejected since it was last asked."""
 
@@ -261,6 +263,7 @@ class Book:
         self.settled.add(first, last)
         self.partial.add(first, last)
         self.fresh.add(first, last)
+        self.unseen.add(first, last)
         self.rejected.remove(first, last)
         self.keep.remove(first, last)
         for sink in self.sinks.values():

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import numpy as np
+
 from agent.ledger import SampleLedger
 from agent.lines import Rows
 from agent.outbox import Commit, DeadLetter
@@ -24,9 +26,10 @@ from agent.outbox.pieces import Piece
 from agent.outbox.sql import is_damaged, is_full
 from agent.outbox.sqlite.blocks import BlockDamagedError, pack
 from agent.outbox.sqlite.book import PARTIAL_MAX, Book
+from agent.outbox.sqlite.index import BLOCK
 from agent.outbox.sqlite.revise import Revisions
 from agent.outbox.sqlite.staging import Staged, Staging
-from agent.outbox.sqlite.store import OVERHEAD_BYTES, Changes, Store
+from agent.outbox.sqlite.store import OVERHEAD_BYTES, Changes, Store, block_row
 from agent.signals import Signal
 
 REVISED_BLOCKS_MAX: Final = 256
@@ -52,6 +55,7 @@ class Committer:
         staging: Staging,
         lock: threading.RLock,
         now_ns: Callable[[], int],
+        monotonic_ns: Callable[[], int],
     ) -> None:
         self.committed = store.book.next_id - 1
         """The last id that is durable."""
@@ -66,6 +70,8 @@ class Committer:
         self._staging = staging
         self._lock = lock
         self._now_ns = now_ns
+        self._monotonic_ns = monotonic_ns
+        self._opened_at, self._opened_ns = store.book.next_id, monotonic_ns()
         self._made = store.book.lines.made
         self._said_s: dict[str, float] = {}
 
@@ -89,8 +95,7 @@ class Committer:
                 if int(block["first"]) not in young:
                     lost += self._book.drop(int(block["first"]), int(block["last"]), "damaged")
                     self._book.forgotten(int(block["first"]), int(block["last"]))
-            for staged in self._staging.pieces:
-                staged.stored = False
+            self._staging.lose()
             self.signals = dict(self._store.signals) | self.signals
             self._book.fresh = Intervals()
             self.checkpoint_wanted = self.changed = True
@@ -117,11 +122,12 @@ class Committer:
             last = staging.hidden_after = book.next_id - 1
             staged = staging.unstored()
         try:
-            packed = [(each, pack(each.piece.lines)) for each in staged]
+            for each in staged:
+                each.blob = each.blob or pack(each.piece.lines)
             replaced = list(self._predecessors([each.piece for each in staged]))
             with self._lock:
                 self._replace(replaced)
-                changes = self._changes(commit, packed, last, clean=clean)
+                changes = self._changes(commit, staged, last, clean=clean)
                 dead, signals, samples = list(self.dead), dict(self.signals), commit.samples.copy()
                 was_changed, self.changed = self.changed, book.next_id - 1 > last
         finally:
@@ -138,7 +144,8 @@ class Committer:
         with self._lock:
             stored = {piece.first for piece, _ in changes.added}
             for each in staged:
-                each.stored = each.piece.first in stored
+                if each.piece.first in stored:
+                    staging.store(each)
             kept = set(map(id, dead))
             self.dead = [row for row in self.dead if id(row) not in kept]
             self.signals = {i: s for i, s in self.signals.items() if signals.get(i) is not s}
@@ -180,12 +187,10 @@ class Committer:
             if book.untouched(number):
                 book.replace(number)
 
-    def _changes(
-        self, commit: Commit, packed: list[tuple[Staged, bytes]], last: int, *, clean: bool
-    ) -> Changes:
+    def _changes(self, commit: Commit, staged: list[Staged], last: int, *, clean: bool) -> Changes:
         store, book, now_ns = self._store, self._book, self._now_ns()
         self._drop_old(now_ns)
-        added = [(each.piece, blob) for each, blob in packed]
+        added = [(each.piece, each.blob) for each in staged]
         journal = b"" if self.checkpoint_wanted else commit.journal
         self._make_room(added, len(journal) + len(commit.checkpoint or b""))
         gone = self._settled_blocks()
@@ -193,7 +198,7 @@ class Committer:
         self._staging.tidy(now_ns)
         made = book.lines.made - (book.next_id - 1 - last)
         new, self._made, out, book.out = made - self._made, made, book.out, 0
-        store.rates.count(now_ns, new, out, new * self._bytes_per_line(packed))
+        store.rates.count(now_ns, new, out, new * self._bytes_per_line(staged))
         state = self._state(last, commit.samples, clean=clean)
         return Changes(
             gone, added, state, dict(self.signals), journal, commit.checkpoint, list(self.dead)
@@ -211,8 +216,11 @@ class Committer:
         }
 
     def _drop_old(self, now_ns: int) -> None:
-        lost = 0
-        older = self._store.index.older(now_ns - self._store.limits.age_max_ns)
+        lost, age_max_ns = 0, self._store.limits.age_max_ns
+        older = self._store.index.older(now_ns - age_max_ns)
+        if self._monotonic_ns() - self._opened_ns <= age_max_ns:
+            # What was made since cannot be older than that: the clock was set forward.
+            older = older[older["first"] < self._opened_at]
         for block in older[:OLD_BLOCKS_MAX]:
             first, last = int(block["first"]), int(block["last"])
             if not self._book.flying(first, last):
@@ -228,15 +236,13 @@ class Committer:
         if excess <= 0:
             return
         excess += int(limit * STRIDE)
-        held = [
-            (int(b["line_class"]), int(b["first"]), int(b["last"]), int(b["bytes"]))
-            for b in store.index.blocks
-        ]
-        held += [(int(p.line_class), p.first, p.last, len(blob)) for p, blob in added]
-        lost = 0
-        for _, first, last, size in sorted(held):
+        new = np.array([block_row(piece, blob) for piece, blob in added], BLOCK)
+        held = np.concatenate([store.index.blocks, new])
+        rows, lost = held[["first", "last", "bytes"]], 0
+        for place in np.lexsort((held["first"], held["line_class"])):
             if excess <= 0:
                 break
+            first, last, size = rows[place].tolist()
             if not book.flying(first, last):
                 if not book.settled.holds(first, last):
                     lost += book.drop(first, last, "quota")
@@ -255,10 +261,10 @@ class Committer:
         book.fresh = Intervals()
         return sorted(set(gone))
 
-    def _bytes_per_line(self, packed: list[tuple[Staged, bytes]]) -> float:
+    def _bytes_per_line(self, staged: list[Staged]) -> float:
         """Of what is just being stored; of windows where nothing is."""
-        lines = sum(len(each.piece) for each, _ in packed)
-        return sum(len(blob) for _, blob in packed) / lines if lines else LINE_BYTES
+        lines = sum(len(each.piece) for each in staged)
+        return sum(len(each.blob) for each in staged) / lines if lines else LINE_BYTES
 
     def say(self, cause: str, lines: int, why: str) -> None:
         """Say that lines were lost, once a minute for each cause."""

@@ -106,7 +106,7 @@ class Store:
         signals = {i: json.dumps(signal.document()) for i, signal in changes.signals.items()}
         blobs += sum(len(text) for text in signals.values())
         self.file.grow(self.file.used_bytes + blobs * 9 // 8 + OVERHEAD_BYTES)
-        added = [_block(piece, blob) for piece, blob in changes.added]
+        added = [block_row(piece, blob) for piece, blob in changes.added]
         with self.file.transaction() as write:
             self.file.delete_blocks(changes.gone)
             crcs = [zlib.crc32(blob) for _, blob in changes.added]
@@ -141,7 +141,7 @@ class Store:
         return lines
 
     def blobs(self, name: str) -> list[bytes]:
-        """The blobs of `checkpoint` or `journal`, oldest first, up to a damaged one."""
+        """The blobs of `checkpoint` or `journal`, oldest first; b"" ends them at a damaged one."""
         found: list[bytes] = []
         with self._reading:
             for crc, blob in self._reader.execute(SQL[name]):
@@ -150,7 +150,7 @@ class Store:
                         "outbox %s: its %s is damaged after %d entries; what came after is lost",
                         self.path, name, len(found),
                     )  # fmt: skip
-                    break
+                    return [*found, b""]
                 found.append(bytes(blob))
         return found
 
@@ -218,7 +218,8 @@ class Store:
         )  # fmt: skip
 
 
-def _block(piece: Piece, blob: bytes) -> tuple[int, ...]:
+def block_row(piece: Piece, blob: bytes) -> tuple[int, ...]:
+    """What is known of a block of this piece, as `index.py` has it."""
     starts = piece.lines.windows["start_ns"]
     low, high = (int(starts.min()), int(starts.max())) if len(starts) else (0, 0)
     return piece.first, piece.last, int(piece.line_class), piece.made_ns, low, high, len(blob)

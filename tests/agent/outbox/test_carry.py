@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,10 +13,14 @@ import pytest
 
 from agent.errors import OutboxError
 from agent.ledger import SampleLedger
-from agent.outbox import Commit
+from agent.lines import Lines
+from agent.outbox import AGE_MAX_NS, Commit, carry
 from agent.outbox.carry import export, take
+from agent.outbox.reader import open_readonly
+from agent.outbox.sql import connect
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
-from tests.conformance.outbox import dead, drain, mixed, put, read, ready
+from tests.agent.outbox.sqlite import seeded
+from tests.conformance.outbox import NOTHING, Clock, dead, drain, mixed, put, read, ready
 
 
 @pytest.fixture
@@ -73,6 +79,56 @@ def test_lines_that_are_taken_are_settled_here_as_exported(
         sent, void = drain(left, "cloud")
         assert list(sent) == [(11, 11)]
         assert list(void) == [(2, 2), (5, 10)]
+
+
+def test_taking_drops_nothing_by_limits_that_are_not_the_services(tmp_path: Path) -> None:
+    path, clock = tmp_path / "outbox.db", Clock()
+    with closing(open_outbox(path, ["cloud"], bytes_max=1 << 40, age_max_ns=1 << 62)) as outbox:
+        put(outbox, mixed())
+    clock.now_ns = time.time_ns() - 2 * AGE_MAX_NS
+    with closing(
+        open_outbox(path, ["cloud"], bytes_max=1 << 40, age_max_ns=1 << 62, now_ns=clock)
+    ) as outbox:
+        put(outbox, ready(6))
+    assert take(path, tmp_path / "stick.db").lines == 6
+    with open_readonly(path) as left:
+        assert left.ledger().lines.dropped == Counter(exported=6)
+        assert left.usage().bytes_max == 1 << 40
+
+
+def test_a_stick_needs_no_more_room_than_what_is_carried(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(open_outbox(path, ["cloud"])) as outbox:
+        for i in range(4):
+            outbox.stage(Lines(ready=(seeded(i).randbytes(1 << 20).hex().encode(),)), early=False)
+            outbox.commit(NOTHING)
+        outbox.acknowledge("cloud", 1, 2)
+        outbox.commit(Commit(SampleLedger(), checkpoint=seeded(9).randbytes(1 << 22)))
+        most = _most_bytes(monkeypatch, tmp_path / "stick")
+        exported = export(path, tmp_path / "stick.db")
+    assert exported.lines == 2
+    assert 2 << 20 < exported.bytes < 5 << 19
+    assert max(most) == exported.bytes
+
+
+def _most_bytes(monkeypatch: pytest.MonkeyPatch, stem: Path) -> list[int]:
+    """What the files of the stick take, before and after each step of what SQLite does there."""
+    sizes = [0]
+
+    def measure(*_: object) -> int:
+        files = stem.parent.glob(f"{stem.name}*")
+        sizes.append(sum(file.stat().st_size for file in files))
+        return 0
+
+    def watched(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.set_progress_handler(measure, 1)
+        connection.set_trace_callback(measure)
+        return connection
+
+    monkeypatch.setattr(carry, "connect", watched)
+    return sizes
 
 
 def test_a_file_that_is_there_is_not_written_over(path: Path, outbox: SqliteOutbox) -> None:

@@ -197,3 +197,35 @@ def test_an_anomaly_that_was_open_at_a_crash_is_known_after_it(journal: str) -> 
         assert b"ended_ns" in ended
 
     asyncio.run(run())
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_journal_that_cannot_be_read_to_its_end_gives_up_open_windows_and_balances(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run() -> None:
+        store = Store()
+        source, outbox = MemorySource("press"), Outbox(store)
+        async with Gateway(source, outbox=outbox, journal="always").running():
+            await until(lambda: len(outbox.commits) > 0, "the first checkpoint")
+            for number in range(4):
+                source.feed(batch(number * 0.3))
+                await acknowledged(source, number + 1)
+            outbox.failures.extend(OutboxError("the machine is off") for _ in range(10_000))
+        assert len(store.committed.journal) > 2
+        store.committed.journal[1:] = [b""]
+        source, outbox = MemorySource("press"), Outbox(store)
+        async with Gateway(source, outbox=outbox, journal="always").running():
+            source.feed(batch(1.7))
+            await until(lambda: len(source.acknowledged) == 1, "committed")
+        samples = outbox.ledger().samples
+        assert samples.received == 5
+        assert samples.dropped == {"restart_gap": 4 - samples.derived}
+        assert samples.balanced
+
+    asyncio.run(run())
+    assert "the journal cannot be played" in caplog.text
+
+
+async def acknowledged(source: MemorySource, batches: int) -> None:
+    await until(lambda: len(source.acknowledged) == batches, "committed")

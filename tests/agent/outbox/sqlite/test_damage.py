@@ -15,6 +15,7 @@ from agent.errors import OutboxError
 from agent.ledger import SampleLedger
 from agent.outbox import LIVE_NS, Commit
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
+from agent.pipeline.journal import JournalError, unpack
 from tests.agent.outbox.sqlite import copy, seeded
 from tests.conformance.outbox import (
     NOTHING,
@@ -175,7 +176,35 @@ def test_a_block_that_cannot_be_read_is_dropped_and_the_rest_goes_on(
     assert [int(first) for first in outbox._store.index.blocks["first"]] == [1, 5]
 
 
-def test_the_journal_ends_before_a_damaged_entry(
+@pytest.mark.parametrize("table", ["journal", "checkpoint"])
+def test_a_journal_or_checkpoint_lost_with_its_page_costs_one_file_and_no_start(
+    path: Path, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(open_outbox(path, ["cloud"])) as outbox:
+        name = outbox.uuid
+        put(outbox, ready(1, 2))
+        outbox.commit(Commit(SampleLedger(5, 5), checkpoint=seeded(1).randbytes(5000)))
+        for i in range(5):
+            outbox.commit(Commit(SampleLedger(5, 5), seeded(i).randbytes(3000)))
+    with closing(sqlite3.connect(path)) as other:
+        where = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        (root,) = other.execute(where, (table,)).fetchone()
+    ruin(path, (root - 1) * 1024, root * 1024)
+    with closing(open_outbox(path, ["cloud"])) as outbox:
+        whole = table == "journal"
+        assert len(outbox.checkpoint()) == 5000 * whole
+        assert outbox.journal() == [b""] * whole  # so that nobody goes on from half of it
+        assert outbox.checkpoint_wanted
+        assert (outbox.uuid, outbox.ledger().samples) == (name, SampleLedger(5, 5))
+        assert outbox.ledger().lines.dropped == Counter(damaged=2)
+        assert outbox.ledger().balanced
+    (aside,) = path.parent.glob("outbox.db.damaged-*Z")
+    assert str(aside) in caplog.text
+    with closing(open_outbox(path, ["cloud"])) as outbox:
+        assert (outbox.checkpoint(), outbox.journal()) == (b"", [])
+
+
+def test_the_journal_ends_with_nothing_in_place_of_a_damaged_entry(
     path: Path, outbox: SqliteOutbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox.commit(Commit(SampleLedger(), checkpoint=b"state"))
@@ -183,8 +212,13 @@ def test_the_journal_ends_before_a_damaged_entry(
         outbox.commit(Commit(SampleLedger(), blob))
     with closing(sqlite3.connect(path)) as other, other:
         other.execute("UPDATE journal SET blob = x'ff' WHERE blob = ?", (b"2",))
-    assert outbox.journal() == [b"1"]
+    assert outbox.journal() == [b"1", b""]
     assert "journal is damaged after 1 entries" in caplog.text
+    with pytest.raises(JournalError):  # and who plays it, knows
+        unpack(b"")
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE checkpoint SET blob = x'ff'")
+    assert (outbox.checkpoint(), outbox.journal()) == (b"", [b""])
 
 
 def test_an_outbox_of_a_newer_version_is_left_alone_and_of_the_first_set_aside(path: Path) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,16 +22,19 @@ from agent.lines import WINDOW, Lines
 from agent.outbox import PIECE_LINES_MAX, STAGED_LINES_MAX, Commit
 from agent.outbox.reader import open_readonly
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
+from agent.outbox.sqlite.blocks import pack
 from agent.outbox.sqlite.file import DISK_BLOCK_BYTES, LOG_BYTES
 from tests.agent.outbox.sqlite import seeded
 from tests.conformance.outbox import (
     NOTHING,
+    SIGNALS,
     Clock,
     S,
     dead,
     drain,
     mixed,
     put,
+    raw,
     read,
     ready,
     take,
@@ -38,6 +42,8 @@ from tests.conformance.outbox import (
 )
 
 OPENS_IN_S = 1.0
+LOOKED_100_TIMES_S = 1.0
+"""Going through all 20,000 pieces would take several times as long."""
 COMMITTER = """
 import sys
 from agent.outbox.sqlite import open_outbox
@@ -271,3 +277,41 @@ def test_rates_and_room_are_told_with_and_without_a_service(path: Path) -> None:
         assert usage.hours_left > 1000
     with open_readonly(path) as reader:
         assert reader.usage().lines_in_per_s == pytest.approx(2, rel=0.05)
+
+
+def test_what_the_log_owes_the_file_is_counted_when_it_is_put_there(outbox: SqliteOutbox) -> None:
+    put(outbox, windows(*range(200)))
+    written = outbox.written_bytes
+    outbox.write_back()
+    assert outbox.written_bytes > written
+    written = outbox.written_bytes
+    outbox.write_back()
+    assert outbox.written_bytes == written
+
+
+def test_a_commit_that_is_tried_again_packs_only_what_is_new(
+    outbox: SqliteOutbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = Mock(wraps=pack)
+    monkeypatch.setattr("agent.outbox.sqlite.commit.pack", packed)
+    outbox.stage(windows(1, 2, 3), SIGNALS, early=False)
+    with monkeypatch.context() as broken:
+        broken.setattr(outbox._store, "write", Mock(side_effect=OSError(5, "input/output error")))
+        for _ in range(2):
+            with pytest.raises(OutboxError, match="input/output error"):
+                outbox.commit(NOTHING)
+    put(outbox, ready(1))
+    assert [len(call.args[0]) for call in packed.call_args_list] == [3, 1]
+    assert outbox.staged_lines == 0
+    assert [len(list(ids)) for ids in drain(outbox, "cloud")] == [1, 0]
+
+
+def test_many_small_pieces_cost_a_turn_of_the_pipeline_nothing(outbox: SqliteOutbox) -> None:
+    outbox.stage(raw(0), SIGNALS, early=True)
+    for number in range(1, 20_000):
+        outbox.stage(raw(number), early=True)
+    began_s = time.process_time()
+    for number in range(100):
+        outbox.stage(raw(number), early=True)
+        assert outbox.staged_lines == 20_001 + number
+    assert time.process_time() - began_s < LOOKED_100_TIMES_S

@@ -22,6 +22,7 @@ from tests.conformance.outbox import (
     S,
     bodies,
     dead,
+    gateway,
     mixed,
     raw,
     ready,
@@ -36,15 +37,17 @@ class Pair:
     """Both outboxes; whatever is done is done to both."""
 
     def __init__(self, folder: Path) -> None:
-        self.clock, self.store, self.sinks = Clock(), Store(), ["a", "b"]
-        self.gateway = Gateway(folder, now_ns=self.clock, reserve_bytes=0, **OPTIONS)
-        self.twin = MemoryOutbox(self.sinks, self.store, now_ns=self.clock, **OPTIONS)
+        self.clock, self.monotonic, self.store = Clock(), Clock(), Store()
+        self.sinks = ["a", "b"]
+        self.options = {"now_ns": self.clock, "monotonic_ns": self.monotonic} | OPTIONS
+        self.gateway = Gateway(folder, reserve_bytes=0, **self.options)
+        self.twin = MemoryOutbox(self.sinks, self.store, **self.options)
         self.outbox = self.gateway(self.sinks)
 
     def reopen(self, *, crash: bool) -> None:
         if not crash:
             self.twin.close()
-        self.twin = MemoryOutbox(self.sinks, self.store, now_ns=self.clock, **OPTIONS)
+        self.twin = MemoryOutbox(self.sinks, self.store, **self.options)
         self.outbox = self.gateway(self.sinks, crash=crash)
 
     def both(self, do: Callable[[Outbox], Any]) -> Any:
@@ -58,7 +61,8 @@ def some_lines(rng: random.Random, step: int) -> Lines:
     starts = [rng.randrange(30) for _ in range(rng.randrange(1, 6))]
     match rng.randrange(6):
         case 0:
-            return ready(*range(step, step + rng.randrange(4)))
+            said = ready(*range(step, step + rng.randrange(4))).ready
+            return Lines(ready=said + rng.choice([gateway(step).ready, ()]) + said)
         case 1:
             return raw(*starts)
         case 2:
@@ -107,7 +111,9 @@ def take(pair: Pair, rng: random.Random, step: int) -> None:
         case 6 | 7 | 8 | 9:
             send(pair, rng)
         case 10:
-            pair.clock.now_ns += rng.choice([S // 2, 3 * S, 15 * S])
+            passed_ns = rng.choice([S // 2, 3 * S, 15 * S])
+            pair.monotonic.now_ns += passed_ns
+            pair.clock.now_ns += passed_ns + rng.choice([0, 0, 0, 50 * S])  # it is set at times
         case _ if rng.random() < 0.5:
             pair.sinks = rng.choice(SINKS)
             if rng.random() < 0.5:
