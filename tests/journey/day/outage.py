@@ -166,7 +166,7 @@ def outage(path: Path, hours: float, bytes_max: int) -> dict[str, float]:
         while it.now_ns < time.time_ns():
             it.second()
         it.commit(last=True)
-        assert forwarder.stop(drain_s=2 * TIMEOUT_S), "the forwarder has not ended"
+        assert forwarder.stop(drain_s=20 * TIMEOUT_S), "the forwarder has not ended"
     ledger, written = it.outbox.ledger(), it.outbox.written_bytes
     it.outbox.close()
     figures = {
