@@ -4,7 +4,7 @@ A source that has heard nothing newer may say "unchanged until now", less an all
 still on its way: sampling, sending, and machines whose clock runs behind. The allowance starts
 small and is widened when a sample proves it too small, by arriving with a time that was already
 vouched for; it shrinks again to what was needed in the last `FORGET_NS`. Machines more than
-`ALLOWANCE_MAX_NS` behind are not waited for: their samples are late, and counted so.
+`ALLOWANCE_MAX_NS` behind are not waited for: their samples are late and revise windows.
 """
 
 from __future__ import annotations
