@@ -26,7 +26,7 @@ from hardware.line.broker import start_broker
 from hardware.line.opcua import Variable
 from tests.agent.cli.service.living import until
 from tests.agent.cli.test_run import configuration, holds, running, wait_for
-from tests.agent.sources.machine import Machine
+from tests.agent.sources.opcua.machine import Machine
 from tests.write_server import Answer, WriteServer
 
 FORCE = 'name = "ram_force"\nnode = "nsu=urn:andon:line;s=press-01.ram_force"\n'

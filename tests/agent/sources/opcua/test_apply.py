@@ -11,7 +11,7 @@ from asyncua import ua
 
 from agent.sources.opcua import OpcuaSource
 from hardware.line.opcua import Variable
-from tests.agent.sources.machine import Machine, column, config_of, signal_of, source_of
+from tests.agent.sources.opcua.machine import Machine, column, config_of, signal_of, source_of
 from tests.conformance.source import (
     DEADLINE_S,
     Read,

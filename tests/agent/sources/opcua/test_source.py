@@ -25,7 +25,7 @@ from agent.sources.opcua.decode import Decoder, time_ns
 from hardware.line.faults import Bad
 from hardware.line.opcua import NAMESPACE, Variable
 from tests.agent.sources.link import Link, linked
-from tests.agent.sources.machine import Machine, column, config_of, signal_of, source_of
+from tests.agent.sources.opcua.machine import Machine, column, config_of, signal_of, source_of
 from tests.conformance.source import (
     ApplyConformance,
     Change,
