@@ -26,6 +26,10 @@ BAD_NO_COMMUNICATION: Final = 0x8031_0000
 BAD_WAITING_FOR_INITIAL_DATA: Final = 0x8032_0000
 """OPC UA StatusCodes (OPC 10000-4, table 180). The top two bits are the severity."""
 
+AHEAD_MAX_NS: Final = 60_000_000_000
+BEHIND_MAX_NS: Final = 30 * 86_400_000_000_000
+"""A time so far ahead of its arrival, or behind it, is that of a wrong clock."""
+
 SEVERITY_SHIFT: Final = 30
 """`status >> SEVERITY_SHIFT` is 0 for Good, 1 for Uncertain, 2 or 3 for Bad."""
 
@@ -49,6 +53,19 @@ def status_name(status: int) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Waveform:
+    """A block of values at a fixed rate, that arrived as one row of a batch.
+
+    row : of the batch; its `value` is the block's root mean square, its time that of values[0]
+    values : (m,) float64, in the signal's unit, m > 0
+    """
+
+    row: int
+    rate_hz: float
+    values: Float64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Samples of one source, in order of arrival, as columns of equal length n.
 
@@ -56,9 +73,12 @@ class Batch:
     time_ns : (n,) int64, source time, UTC
     value : (n,) float64, in the signal's unit; NaN where there is none; for a signal of kind `text`
         the index into `texts`
-    status : (n,) uint32, OPC UA StatusCode, 0 is Good received_ns : when the gateway received it,
-    UTC alive_until_ns : until when the source vouches for silence, in source time; 0 vouches for
-    nothing texts : the batch's own dictionary of text values
+    status : (n,) uint32, OPC UA StatusCode, 0 is Good
+    received_ns : when the gateway received it, UTC
+    alive_until_ns : until when the source vouches for silence, in source time; 0 vouches for
+        nothing
+    texts : the batch's own dictionary of text values
+    waveforms : the blocks of signals of kind `waveform`, each at its row, in order of rows
 
     Raises ValueError where columns differ in length or in type: a programmer's mistake.
     """
@@ -70,6 +90,7 @@ class Batch:
     received_ns: int
     alive_until_ns: int = 0
     texts: tuple[str, ...] = field(default=())
+    waveforms: tuple[Waveform, ...] = field(default=())
 
     def __post_init__(self) -> None:
         n = self.signal.shape
@@ -85,9 +106,13 @@ class Batch:
 
     def where(self, rows: npt.NDArray[np.bool_]) -> Batch:
         """The rows that are True in `rows`, (n,) bool."""
+        kept = tuple(wave for wave in self.waveforms if rows[wave.row])
         return replace(
             self, signal=self.signal[rows], time_ns=self.time_ns[rows],
             value=self.value[rows], status=self.status[rows],
+            waveforms=tuple(
+                replace(wave, row=int(np.count_nonzero(rows[: wave.row]))) for wave in kept
+            ),
         )  # fmt: skip
 
     def slice(self, start: int, stop: int) -> Batch:
@@ -97,6 +122,11 @@ class Batch:
         return Batch(
             self.signal[rows], self.time_ns[rows], self.value[rows], self.status[rows],
             self.received_ns, alive, self.texts,
+            tuple(
+                replace(wave, row=wave.row - start)
+                for wave in self.waveforms
+                if start <= wave.row < stop
+            ),
         )  # fmt: skip
 
 

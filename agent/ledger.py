@@ -4,8 +4,11 @@
     made     = acknowledged + waiting + replaced + dropped{cause} + dead_letter{cause}
 
 A sample is `derived` when the line that carries it is made, `pending` while its window is open or
-while it waits in a queue, `filtered` when a rule set it aside and `dropped` when it was lost;
-`retimed` stands beside the balance: samples whose time could not be and was moved.
+while it waits in a queue, `filtered` when a rule set it aside and `dropped` when it was lost.
+
+Three stand beside the balance: `retimed`, samples whose time could not be and was moved; `missed`,
+stretches in which samples are known or must be feared to be lost before they reached the gateway;
+`recovered`, samples among those received that came by another way than live.
 
 A line is `acknowledged` when every sink's far side has it, `replaced` when a revision took its
 place before it was sent, `dropped` when there was no room for it, a `dead_letter` when a far side
@@ -22,7 +25,14 @@ from typing import Any
 
 @dataclass(slots=True)
 class SampleLedger:
-    """The samples' side. `filtered`, `dropped` and `retimed` are counted by cause."""
+    """The samples' side. All but `received`, `derived` and `pending` are counted by cause.
+
+    missed : `server_queue`, one a sample before which the server's queue was full; `message`, one a
+        notification message that could not be sent again; `outage`, one a signal whose outage was
+        not filled from history; `history`, one a signal whose history could not be read to the end
+    recovered : `history`; `republished`; `held`, the last value said once more where a subscription
+        was taken up again
+    """
 
     received: int = 0
     derived: int = 0
@@ -30,6 +40,8 @@ class SampleLedger:
     dropped: Counter[str] = field(default_factory=Counter)
     pending: int = 0
     retimed: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    recovered: Counter[str] = field(default_factory=Counter)
 
     @property
     def balanced(self) -> bool:
@@ -39,14 +51,7 @@ class SampleLedger:
 
     def copy(self) -> SampleLedger:
         """A copy that later counting does not touch."""
-        return SampleLedger(
-            self.received,
-            self.derived,
-            Counter(self.filtered),
-            Counter(self.dropped),
-            self.pending,
-            Counter(self.retimed),
-        )
+        return self.from_document(self.document())
 
     def document(self) -> dict[str, Any]:
         """The counters as plain JSON values; `from_document` reads them back."""
@@ -57,6 +62,8 @@ class SampleLedger:
             "dropped": dict(self.dropped),
             "pending": self.pending,
             "retimed": dict(self.retimed),
+            "missed": dict(self.missed),
+            "recovered": dict(self.recovered),
         }
 
     @classmethod
@@ -69,6 +76,8 @@ class SampleLedger:
             Counter(document.get("dropped", {})),
             document.get("pending", 0),
             Counter(document.get("retimed", {})),
+            Counter(document.get("missed", {})),
+            Counter(document.get("recovered", {})),
         )
 
 

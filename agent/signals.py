@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, get_args
 
 from agent.errors import SignalsFull
 
-Kind = Literal["analog", "counter", "discrete", "text"]
+Kind = Literal["analog", "counter", "discrete", "text", "waveform"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 SECOND_NS: Final = 1_000_000_000
@@ -43,6 +43,7 @@ class Signal:
         samples (MQTT)
     low, high : limits given by the configuration, in `unit`, or None
     raw : every sample is sent as a `sample` line beside its windows (text always is)
+    state : of a text: its words are what state the machine is in, and are told as `state` lines
     source : the name of the source that reads it; `node` is its address there
     """
 
@@ -60,6 +61,7 @@ class Signal:
     every_ns: int = 10 * SECOND_NS
     hold_ns: int = HOLD_FOREVER
     raw: bool = False
+    state: bool = False
 
     @property
     def key(self) -> tuple[Path, str, str]:

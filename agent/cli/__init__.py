@@ -8,6 +8,7 @@ import typer
 
 # Under other names, or the functions would hide their modules.
 from agent.cli.bench import bench as _bench
+from agent.cli.browse import browse as _browse
 from agent.cli.check import check as _check
 from agent.cli.demo import demo as _demo
 from agent.cli.init import init as _init
@@ -16,6 +17,7 @@ from agent.cli.outbox import outbox as _outbox
 from agent.cli.run import run as _run
 from agent.cli.tail import tail as _tail
 from agent.cli.terminal import print_data
+from agent.cli.trust import trust as _trust
 
 app = typer.Typer(
     name="andon",
@@ -38,7 +40,7 @@ def _main(
         raise typer.Exit
 
 
-for command in (_init, _check, _run, _demo, _tail, _ledger):
+for command in (_init, _check, _browse, _run, _demo, _tail, _ledger):
     app.command()(command)
-for group in (_outbox, _bench):
+for group in (_outbox, _trust, _bench):
     app.add_typer(group)

@@ -89,9 +89,9 @@ endpoint = {toml(endpoint)}
 ## What people on the floor call the machine.
 machine = "machine-{number}"
 
-## A plain session, for a network of machines that you trust. Signed and encrypted sessions come
-## with a later version.
-security = "none"
+## The best policy that the server offers, signed and encrypted. The server must trust this gateway
+## and this gateway the server: andon trust. "none" is a session in the clear, asked for by name.
+# security = "auto"
 
 ## Secrets never stand in this file: ${{NAME}} is taken from the environment, ${{credential:NAME}}
 ## from systemd.

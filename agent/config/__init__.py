@@ -2,7 +2,7 @@
 
 Enters: files, and the environment and credentials they refer to. Leaves: a frozen `Config`, or
 everything that is wrong, in one go: path, value, rule, place and way out of every problem. The
-options with their defaults and limits are in `model.py`, `opcua.py` and `mqtt.py`.
+options with their defaults and limits are in `model.py`, `opcua/` and `mqtt.py`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,20 @@ from agent.config.mqtt import (
     TopicConfig,
     TopicSignalConfig,
 )
-from agent.config.opcua import LimitsConfig, OpcuaConfig, OpcuaSignalConfig
+from agent.config.opcua import (
+    DeadbandConfig,
+    LimitsConfig,
+    OpcuaConfig,
+    OpcuaEventsConfig,
+    OpcuaSignalConfig,
+)
 from agent.config.problems import Place, Problem, config_error
 from agent.config.references import fill_in
 from agent.config.rules import spanning_problems
 
 __all__ = [
     "Config",
+    "DeadbandConfig",
     "DetectConfig",
     "GatewayConfig",
     "InfluxdbConfig",
@@ -48,6 +55,7 @@ __all__ = [
     "MachineConfig",
     "MqttConfig",
     "OpcuaConfig",
+    "OpcuaEventsConfig",
     "OpcuaSignalConfig",
     "OutboxConfig",
     "PathConfig",

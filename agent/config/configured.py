@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from agent.config.fields import check_name, check_signal_name
 from agent.config.model import Config
 from agent.config.mqtt import MqttConfig, TopicConfig, TopicSignalConfig
-from agent.config.opcua import OpcuaConfig, OpcuaSignalConfig
+from agent.config.opcua import OpcuaConfig, OpcuaEventsConfig, OpcuaSignalConfig
 from agent.signals import HOLD_FOREVER, SECOND_NS, Path, Signal
 
 
 def signals(config: Config, source: str | None = None) -> list[Signal]:
-    """The signals of all OPC UA servers, or of one, in the order of the configuration."""
+    """The signals of all OPC UA servers, or of one, in the order of the configuration.
+
+    Of each server its variables, then its events, each with the state that its alarms tell.
+    """
     path = config.path
     return [
-        _opcua_signal(path, opcua, signal)
+        signal
         for opcua in config.opcua
         if source in (None, opcua.name)
-        for signal in opcua.signals
+        for signal in _of_server(path, opcua)
     ]
 
 
@@ -49,6 +55,27 @@ def topic_signal(
     )
 
 
+def _of_server(path: Path, opcua: OpcuaConfig) -> Iterator[Signal]:
+    for variable in opcua.signals:
+        yield _opcua_signal(path, opcua, variable)
+    for events in opcua.events:
+        told = _text_signal(path, opcua, events)
+        yield told
+        if events.state is not None:
+            yield replace(told, name=events.state_signal, state=True)
+
+
+def _text_signal(path: Path, opcua: OpcuaConfig, events: OpcuaEventsConfig) -> Signal:
+    return Signal(
+        path=path,
+        machine=events.machine or opcua.machine,
+        name=events.name,
+        source=opcua.name,
+        kind="text",
+        node=events.node,
+    )
+
+
 def _opcua_signal(path: Path, opcua: OpcuaConfig, signal: OpcuaSignalConfig) -> Signal:
     return Signal(
         path=path,
@@ -65,4 +92,5 @@ def _opcua_signal(path: Path, opcua: OpcuaConfig, signal: OpcuaSignalConfig) -> 
         every_ns=opcua.every_s(signal) * SECOND_NS,
         hold_ns=HOLD_FOREVER,
         raw=signal.raw,
+        state=signal.state,
     )

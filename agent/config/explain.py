@@ -23,11 +23,11 @@ _RULES: Final = {
     "bool_type": "it must be true or false",
     "finite_number": "it must be a finite number",
     "float_type": "it must be a number",
-    "greater_than": "it must be more than {gt:,}",
-    "greater_than_equal": "it must be at least {ge:,}",
+    "greater_than": "it must be more than {gt:,.15g}",
+    "greater_than_equal": "it must be at least {ge:,.15g}",
     "int_type": "it must be a whole number",
-    "less_than": "it must be less than {lt:,}",
-    "less_than_equal": "it must be at most {le:,}",
+    "less_than": "it must be less than {lt:,.15g}",
+    "less_than_equal": "it must be at most {le:,.15g}",
     "literal_error": "it must be {expected}",
     "model_type": "it must be a table",
     "rule": "{rule}",
@@ -109,12 +109,13 @@ def _near(word: object, words: list[str]) -> str:
 
 def _words(field: FieldInfo | None) -> list[str]:
     """The words that an option may be."""
-    words = [
-        word
-        for argument in (get_args(field.annotation) if field else ())
-        for word in (get_args(argument) or (argument,))
-    ]
-    return [word for word in words if isinstance(word, str)]
+    words: list[str] = []
+    waiting = [field.annotation if field else None]
+    while waiting:
+        argument = waiting.pop()
+        words += [argument] if isinstance(argument, str) else []
+        waiting.extend(reversed(get_args(argument)))
+    return words
 
 
 def options(table: type[Table]) -> dict[str, FieldInfo]:

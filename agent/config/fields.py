@@ -169,7 +169,7 @@ def _check_identifier(type_: str, identifier: str) -> None:
 
 def _absolute(value: Any) -> Any:
     if not isinstance(value, str | Path):
-        raise broken("it must be the path of a folder, in quotes")
+        raise broken("it must be a path, in quotes")
     if not Path(value).is_absolute() or "\0" in str(value):
         raise broken("it must be a full path, from / on")
     return value
@@ -194,4 +194,6 @@ SignalName = Annotated[str, _BOUNDED, AfterValidator(check_signal_name)]
 OpcuaEndpoint = Annotated[str, AfterValidator(check_opcua_endpoint)]
 NodeId = Annotated[str, AfterValidator(_node_id)]
 Folder = Annotated[Path, Field(strict=False), BeforeValidator(_absolute)]
+File = Annotated[Path, Field(strict=False), BeforeValidator(_absolute)]
+"""Whether it is there is seen when it is used, by the user who uses it."""
 Secret = Annotated[SecretStr, AfterValidator(_secret)]

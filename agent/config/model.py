@@ -6,7 +6,8 @@ what spans tables (names given twice, no source at all) in `agent.config.rules`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -14,6 +15,9 @@ from agent.config.fields import Folder, Name, Secret, Table, broken, is_loopback
 from agent.config.mqtt import MqttConfig
 from agent.config.opcua import OpcuaConfig
 from agent.signals import Path
+
+PKI: Final = "pki"
+"""The folder of certificates, in the data folder."""
 
 
 class PathConfig(Table):
@@ -41,7 +45,7 @@ class GatewayConfig(Table):
     )
     """Where its line is."""
     data: Folder = Field("/var/lib/andon", validate_default=True)
-    """The folder of the outbox."""
+    """The folder of the outbox and of the certificates."""
     signals_max: int = Field(20_000, ge=1, le=1_000_000)
     """How many distinct signals configuration and topics may create."""
     batches_max: int = Field(1000, ge=1, le=100_000)
@@ -159,6 +163,11 @@ class Config(Table):
     def path(self) -> Path:
         """Where the line is."""
         return Path(**self.gateway.path.model_dump())
+
+    @property
+    def pki(self) -> FilePath:
+        """The folder of our own certificate and of those that are trusted."""
+        return self.gateway.data / PKI
 
     def client_id(self, mqtt: MqttConfig) -> str:
         """The name of the session at this broker."""

@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from agent.config.fields import (
     NOT_EMPTY,
@@ -19,12 +19,27 @@ from agent.config.fields import (
     split_url,
 )
 from agent.config.opcua import EverySeconds, Grade, LimitsConfig
-from agent.signals import Kind
 
 TOPIC_BYTES_MAX: Final = 65_535
 """MQTT 5.0, 1.5.4: a UTF-8 string's length is two bytes."""
 
 PLACEHOLDERS: Final = ("{machine}", "{signal}")
+
+
+def _no_waveform(kind: object) -> object:
+    if kind == "waveform":
+        raise broken(
+            'it must be "analog", "counter", "discrete" or "text": waveforms over MQTT come with a '
+            "later version",
+            "read them over OPC UA, or leave the topic out",
+        )
+    return kind
+
+
+TopicKind = Annotated[
+    Literal["analog", "counter", "discrete", "text"], BeforeValidator(_no_waveform)
+]
+"""Kinds of signals, less those that cannot be read from topics yet."""
 
 HoldSeconds = Annotated[float, Field(ge=0.001, le=86_400)]
 """How long a value stands without news although the broker is alive."""
@@ -98,7 +113,7 @@ class TopicConfig(Table):
     """The machine, where the topic does not say it."""
     signal: SignalName | None = Field(None, validate_default=True)
     """The signal, where the topic does not say it."""
-    kind: Kind = "analog"
+    kind: TopicKind = "analog"
     """`analog`: a measured level; `counter`: counts up; `discrete`: states; `text`: text."""
     unit: str = Field("", max_length=32)
     """The unit, as people write it."""
@@ -144,7 +159,7 @@ class TopicSignalConfig(Table):
     """Its machine, as the topic says it."""
     name: SignalName = Field(examples=["speed"])
     """Its name, as the topic says it."""
-    kind: Kind | None = None
+    kind: TopicKind | None = None
     """`analog`, `counter`, `discrete` or `text`."""
     unit: str | None = Field(None, max_length=32)
     """Its unit, as people write it."""

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from pydantic_core import PydanticCustomError
+
 from agent.config.document import Document
 from agent.config.model import GatewayConfig
+from agent.config.opcua import OpcuaConfig, OpcuaEventsConfig
+from agent.config.opcua.server import check_queue
 from agent.config.positions import KeyPath
 from agent.config.problems import Problem, dotted, shown
 
@@ -29,6 +33,7 @@ def spanning_problems(document: Document, tree: Mapping[str, Any]) -> list[Probl
         *_signals_twice(document, tree),
         *_topics_twice(document, tree),
         *_too_many_signals(document, tree),
+        *_queues_too_short(document, tree),
     ]
     if not any(tree.get(kind) for kind in _SOURCES):
         sentence = "there is no source; at least one [[opcua]] or [[mqtt]] must be given"
@@ -71,11 +76,18 @@ def _twice(
         if other == path:
             continue
         sentence = (
-            f"{dotted(path)} is {shown(path, document.value(path))}; "
+            f"{dotted(path)} is {_said(document, path, parts[-1])}; "
             f"{dotted(other[:-1])} {same}, in {document.place(other)}"
         )
         hint = "name one of them differently, or remove it"
         yield Problem(path, sentence, document.place(path), hint)
+
+
+def _said(document: Document, path: KeyPath, default: object) -> str:
+    try:
+        return shown(path, document.value(path))
+    except LookupError:
+        return f"{shown(path, default)} by default"
 
 
 def _signals_twice(document: Document, tree: Mapping[str, Any]) -> list[Problem]:
@@ -84,10 +96,9 @@ def _signals_twice(document: Document, tree: Mapping[str, Any]) -> list[Problem]
     A topic that brings one signal may have a table that describes it; any other pair is a mistake.
     """
     read = [
-        ((*path, "signals", index, "name"), (signal.get("machine", server.get("machine")), name))
-        for path, server in _tables(tree, "opcua")
-        for index, signal in enumerate(_list(server.get("signals")))
-        if isinstance(signal, dict) and (name := signal.get("name"))
+        *_of_servers(tree, "signals", "name"),
+        *_of_servers(tree, "events", "name"),
+        *_of_servers(tree, "events", "state_signal", only_with="state"),
     ]
     brought = [
         ((*path, "signal"), (topic.get("machine"), topic.get("signal")))
@@ -100,6 +111,18 @@ def _signals_twice(document: Document, tree: Mapping[str, Any]) -> list[Problem]
     same = "is the same signal of the same machine"
     pairs = (*_twice(document, read + brought, same), *_twice(document, read + described, same))
     return list({problem.path: problem for problem in pairs}.values())
+
+
+def _of_servers(
+    tree: Mapping[str, Any], kind: str, option: str, only_with: str = "name"
+) -> Iterator[Item]:
+    """Signals that servers bring, as (machine, name), at the option that names them."""
+    default = OpcuaEventsConfig.model_fields["state_signal"].default
+    for path, server in _tables(tree, "opcua"):
+        for index, table in enumerate(_list(server.get(kind))):
+            if isinstance(table, dict) and table.get(only_with):
+                machine = table.get("machine", server.get("machine"))
+                yield (*path, kind, index, option), (machine, table.get(option, default))
 
 
 def _topics_twice(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
@@ -119,10 +142,39 @@ def _too_many_signals(document: Document, tree: Mapping[str, Any]) -> Iterator[P
     gateway = tree.get("gateway")
     default = GatewayConfig.model_fields["signals_max"].default
     most = gateway.get("signals_max", default) if isinstance(gateway, dict) else default
+    events = [table for _, table in _tables(tree, "opcua", "events")]
     count = len(_tables(tree, "opcua", "signals")) + len(_tables(tree, "mqtt", "signals"))
+    count += len(events) + sum(bool(table.get("state")) for table in events)
     if isinstance(most, int) and 1 <= most < count:
         path = ("gateway", "signals_max")
         sentence = (
             f"gateway.signals_max is {most}; it must be at least {count:,}, as many as are given"
         )
         yield Problem(path, sentence, document.place(path), f"try signals_max = {2 * count}")
+
+
+def _queues_too_short(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
+    """Variables whose own sampling or queue does not hold what is sampled between two sendings."""
+    servers = dict(_tables(tree, "opcua"))
+    for path, signal in _tables(tree, "opcua", "signals"):
+        own = [name for name in ("queue_size", "sampling_interval_ms") if name in signal]
+        tables = signal, servers[path[:2]]
+        publishing_ms = _number("publishing_interval_ms", *tables)
+        sampling_ms = _number("sampling_interval_ms", *tables) or publishing_ms
+        size = _number("queue_size", *tables)
+        if not own or not size or not sampling_ms:
+            continue
+        try:
+            check_queue(size, sampling_ms, publishing_ms)
+        except PydanticCustomError as error:
+            said = error.context or {}
+            at = (*path, own[0])
+            sentence = f"{dotted((*path, 'queue_size'))} is {size:,}; {said['rule']}"
+            yield Problem(at, sentence, document.place(at), said["hint"])
+
+
+def _number(option: str, *tables: Mapping[str, Any]) -> int:
+    """What the first of the tables says, else the server's default; 0 for what is no number."""
+    default = OpcuaConfig.model_fields[option].default
+    number = next((table[option] for table in tables if option in table), default)
+    return number if isinstance(number, int) and number > 0 else 0

@@ -1,10 +1,10 @@
 """Derive: from batches to windows, raw samples and anomalies, with the account of every sample.
 
 Enters: batches of named sources, lost and regained connections, the passing of time. Leaves: at
-`collect` the columns of new lines and the changed anomalies, at `revise` the windows that late
-samples have changed. State lives in kernel arrays, one row a signal, and can be taken out and put
-back (`checkpoint`); the same calls on the same state give the same bits. Nothing here fails on
-data; what cannot be used is counted by cause.
+`collect` the columns of new lines, the changed anomalies and machine states, at `revise` the
+windows that late samples have changed. State lives in kernel arrays, one row a signal, and can be
+taken out and put back (`checkpoint`); the same calls on the same state give the same bits. Nothing
+here fails on data; what cannot be used is counted by cause.
 """
 
 from __future__ import annotations
@@ -16,33 +16,27 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from agent.batch import Batch
+from agent.batch import AHEAD_MAX_NS, Batch
 from agent.derive.checkpoint import pack, unpack
-from agent.derive.clocks import AHEAD_MAX_NS, BEHIND_MAX_NS, CLOCK_AHEAD, CLOCK_BEHIND, retime
+from agent.derive.clocks import retime
+from agent.derive.machine_states import MachineState, MachineStates
 from agent.derive.made import Derived, Made
+from agent.derive.members import Members
+from agent.derive.outages import Outages
 from agent.derive.revisions import KNOWN, Revisions
 from agent.derive.settings import DetectSettings
 from agent.derive.states import DTYPES, Ids, States
 from agent.detect.anomaly import Anomaly
 from agent.detect.episodes import Episodes
-from agent.errors import SignalsFull
 from agent.kernels import events, history, level, silence, windows
 from agent.ledger import SampleLedger
 from agent.lines import NO_WINDOWS, WINDOW
-from agent.signals import MACHINE_SIGNAL, Signal, SignalTable
+from agent.signals import SignalTable
 
-__all__ = [
-    "AHEAD_MAX_NS",
-    "BEHIND_MAX_NS",
-    "CLOCK_AHEAD",
-    "CLOCK_BEHIND",
-    "NO_CHECKPOINT",
-    "Derive",
-    "Derived",
-    "DetectSettings",
-]
+__all__ = ["NO_CHECKPOINT", "Derive", "Derived", "DetectSettings"]
 
 Array = npt.NDArray[Any]
+Documents = Iterable[Mapping[str, Any]]
 
 log = logging.getLogger("andon.derive")
 
@@ -70,10 +64,11 @@ class Derive:
         self._table = table
         self._settings = settings
         self._states = States()
-        self._members: dict[str, Ids] = {}
+        self._members = Members()
         self._alive: dict[str, int] = {}
-        self._lost: dict[str, list[int]] = {}
+        self._outages = Outages(table)
         self._episodes = Episodes()
+        self._machines = MachineStates()
         self._revisions = Revisions()
         self._revised_rows_max = revised_rows_max
         self._event_out = np.empty(events.OUT_ROWS, events.EVENT)
@@ -101,11 +96,16 @@ class Derive:
         """The anomalies that last, oldest first."""
         return self._episodes.open()
 
+    def open_states(self) -> list[MachineState]:
+        """The machine states that last."""
+        return self._machines.open()
+
     def take(self, source: str, batch: Batch) -> None:
         """Take one batch of this source, then the time that it vouches for."""
         self._sync(batch.received_ns)
-        if source in self._lost:
-            self._regain(source, batch)
+        if source in self._outages:
+            back_ns = batch.alive_until_ns or batch.received_ns
+            self._made.anomalies += self._outages.end(source, back_ns, self._episodes)
         self.samples.received += len(batch)
         batch = retime(self._of_configured(batch), self.samples.retimed)
         if len(batch):
@@ -118,26 +118,28 @@ class Derive:
     def lose(self, source: str, reason: str, now_ns: int) -> None:
         """The source's connection is lost: nothing is known since it last vouched.
 
-        Where it never did, it is missed from `now_ns` on.
+        Where it never did, it is missed from `now_ns` on. Signals whose samples go out one by one
+        get one that says so; windows say it by their gap.
         """
         self._sync(now_ns)
-        if source in self._lost:
+        if source in self._outages:
             return
-        members = self._member_ids(source)
+        members = self._members.of(source)
         since_ns = self._alive.get(source) or now_ns
-        self._made.windows += self._states.interrupt(members, since_ns)
-        self._lost[source] = self._machines(members)
-        for number in self._lost[source]:
-            self._made.anomalies.append(self._episodes.lost(number, since_ns, reason))
+        self._interrupt(members, since_ns)
+        self._made.add_lost(*self._states.without_windows(members, since_ns))
+        self._made.anomalies += self._outages.begin(
+            source, members, since_ns, reason, self._episodes
+        )
 
     def pass_time(self, source: str, time_ns: int) -> None:
         """Time passes for a lost source: its windows close, uncovered."""
-        self._made.windows += self._states.close(self._member_ids(source), time_ns)
+        self._made.windows += self._states.close(self._members.of(source), time_ns)
 
     def pause(self) -> None:
         """The agent stops: nobody vouches for any signal from here on."""
-        for source, members in self._members.items():
-            self._made.windows += self._states.interrupt(members, self._alive.get(source, 0))
+        for source, members in self._members:
+            self._interrupt(members, self._alive.get(source, 0))
 
     def collect(self) -> Derived:
         """What was derived since the last call; the sample ledger stands with it."""
@@ -153,7 +155,7 @@ class Derive:
                 self.samples.filtered[cause] += int(count)
         self._states.filtered[:] = 0
         self.samples.pending = self._states.pending
-        return Derived(rows, made.samples, tuple(made.texts), tuple(made.anomalies))
+        return made.derived(rows)
 
     def revise(self) -> Array:
         """(w,) WINDOW, each window that late samples have changed since the last call, once.
@@ -190,22 +192,25 @@ class Derive:
 
     def _configure_anew(self, now_ns: int) -> None:
         gone = [number for number, signal in enumerate(self._table) if not signal.source]
+        untold = {one.signal for one in self.open_states() if not self._table[one.signal].state}
         changed = [
             number
             for number, signal in enumerate(self._table)
-            if signal.source and not self._states.is_configured(number, signal)
+            if signal.source
+            and (number in untold or not self._states.is_configured(number, signal))
         ]
         closing = np.array(gone + changed, np.int32)
         self._close_for_good(closing)
         self._states.forget_windows(closing)
         self._states.forget_learned(closing)
+        self._machines.forget(closing.tolist())
         for number in (*gone, *changed):
             self._made.anomalies += self._episodes.end(now_ns, number)
         for number, signal in enumerate(self._table):
             self._states.configure(number, signal)
         self._find_members()
         sources = {signal.source for signal in self._table}
-        self._lost = {name: ids for name, ids in self._lost.items() if name in sources}
+        self._outages.keep(sources)
         self._alive = {name: ns for name, ns in self._alive.items() if name in sources}
 
     def checkpoint(self, *, clean: bool, journaled: Collection[str]) -> bytes:
@@ -216,7 +221,7 @@ class Derive:
             a start after a crash has what the detectors learned, but no windows
         """
         self._grow()
-        kept = [ids for name, ids in self._members.items() if clean or name in journaled]
+        kept = [ids for name, ids in self._members if clean or name in journaled]
         arrays = self._states.arrays(np.sort(np.concatenate([*kept, np.empty(0, np.int32)])))
         arrays["passed"] = np.concatenate([NO_WINDOWS, *self._passed])
         arrays["revisions"] = self._revisions.known
@@ -225,25 +230,39 @@ class Derive:
             "journaled": sorted(journaled),
             "anomalies": self._episodes.documents(),
             "alive": self._alive,
-            "lost": self._lost,
+            "lost": self._outages.lost,
+            "machine_states": self._machines.document(),
             "forgotten": self._revisions.forgotten,
         }
         return pack(document, arrays)
 
-    def know_open(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """These anomalies are open, of the sources that were not journaled."""
+    def know_open(self, anomalies: Documents, states: Documents = ()) -> None:
+        """These anomalies and machine states are open, of the sources that were not journaled."""
         kept = [one for one in self._episodes.documents() if self._is_kept(one["signal"])]
-        self._episodes = Episodes([*kept, *map(dict, documents)])
+        self._episodes = Episodes([*kept, *map(dict, anomalies)])
+        told = [one.signal for one in self._machines.open()]
+        self._machines.forget([number for number in told if not self._is_kept(number)])
+        self._machines.know(states)
 
-    def recovered(self, samples: SampleLedger, now_ns: int, *, whole: bool = True) -> None:
+    def recovered(
+        self,
+        samples: SampleLedger,
+        now_ns: int,
+        *,
+        whole: bool = True,
+        vouched: Mapping[str, int] | None = None,
+    ) -> None:
         """What was journaled after the checkpoint has been played again: begin.
 
         whole : whether all of it could be played; else no open window can be trusted
+        vouched : until when sources that were not journaled had vouched, by name
         samples : the committed ledger. What it says is pending and was not journaled is gone:
         dropped{restart_gap}, and the anomalies of such sources end. Nobody vouches for the time
         since a source was last alive.
         """
         states = self._states
+        for source, alive_ns in (vouched or {}).items():
+            self._alive[source] = max(alive_ns, self._alive.get(source, 0))
         if not whole:
             self._kept = frozenset()
         gone = np.array(
@@ -253,11 +272,8 @@ class Derive:
         states.end_episodes(gone)
         for number in gone:
             self._made.anomalies += self._episodes.end(now_ns, int(number))
-        self._lost = {
-            source: numbers
-            for source, numbers in self._lost.items()
-            if self._kept is None or source in self._kept
-        }
+        if self._kept is not None:
+            self._outages.keep(self._kept)
         self._kept = None
         states.filtered[:] = 0
         self.samples = samples
@@ -293,12 +309,13 @@ class Derive:
         text = states.windows["kind"][batch.signal] == windows.TEXT
         if batch.texts or text.any():
             self._made.add_texts(batch, text)
+            self._made.add_states(self._machines.take(batch, states.told[batch.signal]))
         raw = states.raw[batch.signal] & ~text
         if raw.any():
             self._made.add_samples(batch, raw)
 
     def _advance(self, source: str, time_ns: int) -> None:
-        members = self._member_ids(source)
+        members = self._members.of(source)
         self._made.windows += self._states.close(members, time_ns)
         if self._settings.enabled:
             self._notice(level.advance(
@@ -308,12 +325,17 @@ class Derive:
                 self._states.silence, members, time_ns, self._settings.warmup_ns, self._event_out
             ))  # fmt: skip
 
+    def _interrupt(self, members: Ids, time_ns: int) -> None:
+        """Nobody vouches for these signals from `time_ns` on."""
+        self._made.windows += self._states.interrupt(members, time_ns)
+        self._made.add_states(self._machines.end(members.tolist(), time_ns))
+
     def _close_for_good(self, numbers: Ids) -> None:
         """Say all that is open of these signals; they held until their sources were last alive."""
         states = self._states
-        for source, members in self._members.items():
+        for source, members in self._members:
             ending = np.intersect1d(members, numbers)
-            self._made.windows += states.interrupt(ending, self._alive.get(source, 0))
+            self._interrupt(ending, self._alive.get(source, 0))
         for number in numbers:
             self._made.windows += states.close_out(number)
         self._told(*states.revise_all(numbers))
@@ -327,28 +349,6 @@ class Derive:
     def _notice(self, blocks: list[Array]) -> None:
         for block in blocks:
             self._made.anomalies += self._episodes.take(block)
-
-    def _regain(self, source: str, batch: Batch) -> None:
-        time_ns = batch.alive_until_ns or batch.received_ns
-        for number in self._lost.pop(source):
-            anomaly = self._episodes.regained(number, time_ns)
-            if anomaly is not None:
-                self._made.anomalies.append(anomaly)
-
-    def _machines(self, members: Ids) -> list[int]:
-        """The ids that stand for the machines of these signals as a whole."""
-        machines = {(self._table[i].path, self._table[i].machine): self._table[i] for i in members}
-        numbers = []
-        for (path, machine), signal in machines.items():
-            stands_for = Signal(path, machine, MACHINE_SIGNAL, signal.source, kind="text")
-            try:
-                numbers.append(self._table.add(stands_for))
-            except SignalsFull as error:
-                log.warning("%s: its lost connection is not told: %s", machine, error)
-        return numbers
-
-    def _member_ids(self, source: str) -> Ids:
-        return self._members.get(source, np.empty(0, np.int32))
 
     def _sync(self, now_ns: int) -> None:
         """Take up what is new in the table, and what topics have brought back or changed."""
@@ -369,13 +369,9 @@ class Derive:
         self._find_members()
 
     def _find_members(self) -> None:
-        by_source: dict[str, list[int]] = {}
         for number, signal in enumerate(self._table):
-            self._states.raw[number] = signal.raw
-            self._states.gone[number] = not signal.source
-            if signal.source and signal.name != MACHINE_SIGNAL:
-                by_source.setdefault(signal.source, []).append(number)
-        self._members = {name: np.array(ids, np.int32) for name, ids in by_source.items()}
+            self._states.mark(number, signal)
+        self._members = Members(self._table)
 
     def _restore(self, stored: bytes, started_ns: int) -> None:
         try:
@@ -397,4 +393,5 @@ class Derive:
         self._revisions.known = arrays["revisions"]
         self._revisions.forgotten = document["forgotten"]
         self._alive = document["alive"]
-        self._lost = document["lost"]
+        self._outages.lost = document["lost"]
+        self._machines = MachineStates(document.get("machine_states"))

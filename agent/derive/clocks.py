@@ -13,13 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from agent.batch import Batch, Int64
-from agent.signals import SECOND_NS
+from agent.batch import AHEAD_MAX_NS, BEHIND_MAX_NS, Batch, Int64
 
 CLOCK_AHEAD: Final = "clock_ahead"
 CLOCK_BEHIND: Final = "clock_behind"
-AHEAD_MAX_NS: Final = 60 * SECOND_NS
-BEHIND_MAX_NS: Final = 30 * 86_400 * SECOND_NS
 CLOCKS_MAX: Final = 8
 """So many clocks of one batch keep their spacing; the times of others all become `received_ns`."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from agent.batch import Batch
+from agent.batch import BAD_NO_COMMUNICATION, Batch, Int32
+from agent.derive.machine_states import MachineState
 from agent.detect.anomaly import Anomaly
 from agent.lines import NO_SAMPLES, SAMPLE
 
@@ -19,13 +21,15 @@ Array = npt.NDArray[Any]
 class Derived:
     """What was derived since the last `collect`.
 
-    windows : (w,) WINDOW; samples : (s,) SAMPLE, with `texts`; anomalies : each as it now stands
+    windows : (w,) WINDOW; samples : (s,) SAMPLE, with `texts`; anomalies, states : each as it now
+        stands
     """
 
     windows: Array
     samples: Array
     texts: tuple[str, ...]
     anomalies: tuple[Anomaly, ...]
+    states: tuple[MachineState, ...] = ()
 
 
 class Made:
@@ -37,14 +41,30 @@ class Made:
         self.texts_derived = 0
         self.anomalies: list[Anomaly] = []
         self._samples: list[Array] = []
+        self._states: dict[tuple[int, int], MachineState] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.windows or self._samples or self.anomalies)
+        return bool(self.windows or self._samples or self.anomalies or self._states)
 
-    @property
-    def samples(self) -> Array:
-        """(s,) SAMPLE."""
-        return np.concatenate(self._samples) if self._samples else NO_SAMPLES
+    def derived(self, windows: Array) -> Derived:
+        """All of it, with these of the windows."""
+        samples = np.concatenate(self._samples) if self._samples else NO_SAMPLES
+        states = tuple(self._states.values())
+        return Derived(windows, samples, tuple(self.texts), tuple(self.anomalies), states)
+
+    def add_states(self, changed: Iterable[MachineState]) -> None:
+        """States that began or ended; of one that did both only the end is said."""
+        for state in changed:
+            self._states[state.signal, state.start_ns] = state
+
+    def add_lost(self, numbers: Int32, time_ns: Array) -> None:
+        """These signals are missed from these times on: no value, and nothing that came."""
+        if not len(numbers):
+            return
+        rows = np.empty(len(numbers), SAMPLE)
+        rows["signal"], rows["time_ns"] = numbers, time_ns
+        rows["status"], rows["value"], rows["text"] = BAD_NO_COMMUNICATION, np.nan, -1
+        self._samples.append(rows)
 
     def add_samples(self, batch: Batch, rows: npt.NDArray[np.bool_]) -> None:
         """Samples that go out as they came."""

@@ -17,6 +17,8 @@ Array = npt.NDArray[Any]
 Ids = npt.NDArray[np.int32]
 
 GROW_MIN: Final = 64
+LEVELS: Final = ("analog", "waveform")
+"""Kinds that measure a level; a waveform's is the RMS of its blocks."""
 
 OF_SIGNAL: Final = np.dtype([("signal", np.int32)])
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
@@ -43,6 +45,8 @@ class States:
         self.silence = silence.new_state(0)
         self.raw = np.zeros(0, np.bool_)
         self.gone = np.zeros(0, np.bool_)
+        self.told = np.zeros(0, np.bool_)
+        """Whose texts are told as states of their machine."""
         self.filtered = np.zeros(len(windows.FILTERED), np.int64)
         self._out = np.empty(windows.OUT_ROWS, WINDOW)
         self._walk = history.new_walk()
@@ -67,6 +71,15 @@ class States:
         """Nobody vouches for these signals from `time_ns` on; windows that this lets go."""
         silence.interrupt(self.silence, members)
         return windows.interrupt(self.windows, self.history, members, time_ns, self._out)
+
+    def without_windows(self, members: Ids, since_ns: int) -> tuple[Ids, Array]:
+        """Those whose samples go out one by one, and from when on each is missed.
+
+        That is after its newest sample, whose line is not to be said again.
+        """
+        rows = self.windows[members]
+        single = self.raw[members] | (rows["kind"] == windows.TEXT)
+        return members[single], np.maximum(rows["sample_ns"][single] + 1, since_ns)
 
     def revise(self, numbers: Ids, rows_max: int) -> tuple[list[Array], int]:
         """Windows of these signals made anew, and how many late samples they have told of."""
@@ -99,6 +112,7 @@ class States:
             self.silence = _grown(self.silence, size)
             self.raw = _grown(self.raw, size)
             self.gone = _grown(self.gone, size)
+            self.told = _grown(self.told, size)
 
     def is_configured(self, number: int, signal: Signal) -> bool:
         """Whether this row's windows are those of the signal's settings."""
@@ -113,12 +127,17 @@ class States:
             rows[number]["every_ns"] = signal.every_ns
             rows[number]["hold_ns"] = signal.hold_ns
             rows[number]["kind"] = kind
-        self.level[number]["active"] = signal.kind == "analog"
+        self.level[number]["active"] = signal.kind in LEVELS
         quiet = self.silence[number]
-        quiet["active"] = signal.kind in ("analog", "counter")
-        quiet["moves"] = signal.kind == "analog"
+        quiet["active"] = signal.kind in (*LEVELS, "counter")
+        quiet["moves"] = signal.kind in LEVELS
         quiet["vouched"] = signal.hold_ns == 0
+
+    def mark(self, number: int, signal: Signal) -> None:
+        """Note how its samples are told."""
         self.raw[number] = signal.raw
+        self.gone[number] = not signal.source
+        self.told[number] = signal.state and signal.kind == "text"
 
     def forget_windows(self, numbers: Ids) -> None:
         """Their windows begin anew with the next sample; what was open is gone."""

@@ -26,6 +26,8 @@ ANALOG: Final = 0
 COUNTER: Final = 1
 DISCRETE: Final = 2
 TEXT: Final = 3
+WAVEFORM: Final = 4
+"""As analog: its values are the RMS of its blocks."""
 
 STATE: Final = np.dtype(
     [
@@ -159,7 +161,7 @@ def write(s: Any, number: int, rev: int, row: Any) -> None:
     if s.covered_ns > 0.0:
         row.min = s.min
         row.max = s.max
-        if s.kind == ANALOG:
+        if s.kind == ANALOG or s.kind == WAVEFORM:
             row.mean = s.mean
             row.std = np.sqrt(s.m2 / s.covered_ns)
     if s.kind == COUNTER and (s.covered_ns > 0.0 or s.increase > 0.0):

@@ -105,13 +105,14 @@ def _update(
             return count, i
         number = signal[i]
         s = state[number]
+        t = time_ns[i]
         if s.kind == TEXT:
+            s.sample_ns = max(s.sample_ns, t)
             continue
         if book[number].count == HISTORY_SAMPLES:
             count, done = make_room(h, number, out, count)
             if not done or count > out.size - EMPTY_RUN_MAX - 2:
                 return count, i
-        t = time_ns[i]
         x = value[i] if (status[i] >> 30) == 0 and np.isfinite(value[i]) else np.nan
         if not s.begun:
             begin(s, t)
@@ -178,7 +179,7 @@ def update(
     state: Array, history: History, signal: Array, time_ns: Array, value: Array, status: Array,
     out: Array, filtered: Array,
 ) -> list[Array]:  # fmt: skip
-    """Take samples of any signals, in order of arrival; signals of kind text are passed over.
+    """Take samples of any signals, in order of arrival; of text only the newest time is kept.
 
     state : (m,) STATE, changed; history : of the same m signals, changed
     signal, time_ns, value, status : (n,) int32, int64, float64, uint32

@@ -183,6 +183,18 @@ def anomaly_line(
     return point("anomaly", _path_tags(path) | tags, fields, start_ns)
 
 
+def state_line(
+    path: Path, machine: str, start_ns: int, state: str, reason: str, duration_s: float | None
+) -> bytes:
+    """A state of a machine; it is sent again with its duration once it is over."""
+    fields: dict[str, Value] = {
+        "state": state,
+        "reason": reason,
+        "duration_s": _as_float(duration_s),
+    }
+    return point("state", _path_tags(path) | {"machine": machine}, fields, start_ns)
+
+
 def gateway_line(
     path: Path,
     gateway: str,
@@ -217,6 +229,8 @@ def gateway_line(
         "dead_letter": lines.dead_letter.total(),
         "lines_dropped": lines.dropped.total(),
         "retimed": samples.retimed.total(),
+        "missed": samples.missed.total(),
+        "recovered": samples.recovered.total(),
         "withheld": sum(sink.withheld for sink in ledger.sinks.values()),
         "balanced": ledger.balanced,
         "outbox_bytes": outbox_bytes,

@@ -1,4 +1,4 @@
-"""Ready lines: anomalies, what is known of machines and signals, and the gateway itself."""
+"""Ready lines: anomalies, states, what is known of machines and signals, the gateway itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from agent.config import Config
+from agent.derive.machine_states import MachineState
 from agent.detect.anomaly import Anomaly
 from agent.detect.explain import sentence
 from agent.ledger import Ledger
@@ -71,6 +72,16 @@ class Reporter:
     def anomalies(self, anomalies: Iterable[Anomaly]) -> list[bytes]:
         """These anomalies as they stand."""
         return [anomaly_line(anomaly, self._table[anomaly.signal]) for anomaly in anomalies]
+
+    def states(self, states: Iterable[MachineState]) -> list[bytes]:
+        """These states of machines as they stand."""
+        return [
+            encode.state_line(
+                self._table[one.signal].path, self._table[one.signal].machine,
+                one.start_ns, one.state, one.reason, one.duration_s,
+            )
+            for one in states
+        ]  # fmt: skip
 
     def gateway(
         self, ledger: Ledger, time_ns: int, usage: Usage, lag_ms: float, clock_steps: int = 0

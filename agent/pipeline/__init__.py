@@ -22,6 +22,7 @@ from dataclasses import asdict
 from typing import Final
 
 from agent.derive import Derive, Derived
+from agent.derive.machine_states import MachineState
 from agent.detect.anomaly import Anomaly
 from agent.errors import OutboxError
 from agent.lines import Lines
@@ -59,7 +60,7 @@ TAKEN_MAX: Final = 256
 class Pipeline:
     """Runs sources into one outbox; `publish` is told what is derived, for `andon tail`.
 
-    packets : what came before a restart, by source (`recover`)
+    packets, vouched : what came before a restart, and until when was vouched (`recover`), by source
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Pipeline:
         *,
         clock: Clock | None = None,
         packets: Mapping[str, list[Packets]] | None = None,
+        vouched: Mapping[str, int] | None = None,
         publish: Callable[[Derived], None] = lambda derived: None,
     ) -> None:
         self.windows_made = 0
@@ -91,9 +93,11 @@ class Pipeline:
         self._readers = Readers(self._queue, self._teller.say)
         self._stopping = asyncio.Event()
         self._anomalies: list[Anomaly] = []
+        self._machine_states: list[MachineState] = []
         self._untold: list[Signal] = []
         self._lost: set[str] = set()
         self._stage_due_s = 0.0
+        self._vouched = dict(vouched or {})
 
     @property
     def states(self) -> dict[str, SourceState]:
@@ -122,7 +126,8 @@ class Pipeline:
 
     def add(self, source: Source) -> None:
         """Read this source too."""
-        source.remember(self._committer.tails.packets.get(source.name, []))
+        packets = self._committer.tails.packets.get(source.name, [])
+        source.remember(packets, self._alive_until_ns(source.name))
         self._committer.keeping.add(source.name, source.redelivers)
         self._readers.add(source)
 
@@ -235,8 +240,9 @@ class Pipeline:
         """Number what was derived and offer it to the forwarders."""
         self._stage_due_s = time.monotonic() + STAGE_EVERY_S
         derived = self._derive.collect()
+        self._anomalies += derived.anomalies
+        self._machine_states += derived.states
         if derived.anomalies:
-            self._anomalies += derived.anomalies
             self._committer.hurry()
         lines = Lines(derived.windows, derived.samples, derived.texts)
         if len(lines):
@@ -254,17 +260,16 @@ class Pipeline:
 
     async def _commit(self, *, last: bool = False) -> None:
         """Commit all that was derived; revisions and what is told may be sent only after it."""
-        self._count_rejected()
+        self._count_told()
         self._stage()
         if self._derive.take_reconfigured():
             self.checkpoint_soon()
         if self._committer.keeping.journaled:
             self._committer.note_all(journal.Revised())
-        if self._anomalies:
-            self._note_open()
+        self._note_unjournaled()
         revised, changed = self._derive.revise(), self._changed()
-        ready = self._teller.lines(self._untold, self._anomalies)
-        self._untold, self._anomalies = [], []
+        ready = self._teller.lines(self._untold, self._anomalies, self._machine_states)
+        self._untold, self._anomalies, self._machine_states = [], [], []
         if len(revised) or ready or changed:
             self._outbox.stage(Lines(revised, ready=ready), changed, early=False)
             self._committer.staged()
@@ -276,15 +281,26 @@ class Pipeline:
     def _state(self, last: bool) -> bytes:
         return self._derive.checkpoint(clean=last, journaled=self.journaled)
 
-    def _note_open(self) -> None:
+    def _note_unjournaled(self) -> None:
         """What a crash would forget of sources whose samples are not journaled."""
-        anomalies = [
-            asdict(anomaly)
-            for anomaly in self._derive.open_anomalies()
-            if self._table[anomaly.signal].source not in self.journaled
-        ]
-        if anomalies or len(self.journaled) < len(self.states):
-            self._committer.note_all(journal.Opened(anomalies))
+        others = self.states.keys() - self.journaled
+        if others:
+            vouched = {name: self._derive.alive_until_ns(name) for name in sorted(others)}
+            self._committer.note_all(journal.Vouched(vouched))
+        if self._anomalies or self._machine_states:
+            opened = journal.Opened(
+                [
+                    asdict(one)
+                    for one in self._derive.open_anomalies()
+                    if self._is_other(one.signal)
+                ],
+                [asdict(one) for one in self._derive.open_states() if self._is_other(one.signal)],
+            )
+            if others or opened.anomalies or opened.states:
+                self._committer.note_all(opened)
+
+    def _is_other(self, signal: int) -> bool:
+        return self._table[signal].source not in self.journaled
 
     async def _finish(self) -> None:
         """The last commit, with a checkpoint that says that the stop was clean."""
@@ -303,11 +319,20 @@ class Pipeline:
                 "machine sides' to send again"
             )
 
-    def _count_rejected(self) -> None:
-        """Messages that brought no sample were received all the same, and are filtered by cause."""
-        new = self._readers.take_rejected()
-        self._derive.samples.received += new.total()
-        self._derive.samples.filtered.update(new)
+    def _alive_until_ns(self, source: str) -> int:
+        """Until when a source had vouched; of what was not journaled a crash leaves but this."""
+        return max(self._derive.alive_until_ns(source), self._vouched.get(source, 0))
+
+    def _count_told(self) -> None:
+        """What sources counted beside their batches.
+
+        Messages that brought no sample were received all the same, and are filtered by cause.
+        """
+        new, samples = self._readers.take_counts(), self._derive.samples
+        samples.received += new.rejected.total()
+        samples.filtered.update(new.rejected)
+        samples.missed.update(new.missed)
+        samples.recovered.update(new.recovered)
 
     def _say_failed(self, error: BaseException) -> None:
         hint = f" ({error.hint})" if isinstance(error, OutboxError) and error.hint else ""

@@ -1,8 +1,9 @@
 """The journal: what the pipeline did to the kernels between two commits, to be done once more.
 
 Enters: the calls that `Derive` was given, in their order, and the packet ids of what came. Leaves:
-one blob for each commit, and the same calls back. After a crash they are played on the state of the
-last checkpoint and yield the same windows; the blobs of before that checkpoint are forgotten.
+one blob for each commit, and the same calls back, but for the blocks of waveforms. After a crash
+they are played on the state of the last checkpoint and yield the same windows; the blobs of before
+that checkpoint are forgotten.
 
 Format: version, the length of the head, a head in JSON (the calls, the texts, how each column is
 written), then the columns of all batches, each its own way (`agent/columns.py`), compressed.
@@ -14,8 +15,8 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,8 @@ from agent.columns import read_column, write_column
 from agent.derive import Derive
 from agent.sources import Packets
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+"""1 knows neither `Vouched` nor states in `Opened`; both are read."""
 _HEADER: Final = struct.Struct("<BI")
 _LEVEL: Final = 1
 """250 to 400 ns a sample and 2 to 6 B."""
@@ -79,12 +81,20 @@ class Revised:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """These anomalies are open, of sources whose samples are not journaled: (documents)."""
+    """These anomalies and machine states are open, of sources whose samples are not journaled."""
 
     anomalies: list[dict[str, Any]]
+    states: list[dict[str, Any]] = field(default_factory=list)
 
 
-Call = Took | Lost | Passed | Revised | Opened
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """Until when sources whose samples are not journaled had vouched, UTC, by name."""
+
+    alive_ns: dict[str, int]
+
+
+Call = Took | Lost | Passed | Revised | Opened | Vouched
 
 
 class Journal:
@@ -94,12 +104,18 @@ class Journal:
         self.calls: list[Call] = []
         self.samples = 0
         self._heartbeats: dict[str, int] = {}
+        self._vouched: int | None = None
         for call in calls:
             self.add(call)
 
     def add(self, call: Call) -> None:
         """Note a call. Heartbeats of a source with nothing of it in between are one."""
-        if isinstance(call, Took) and _is_heartbeat(call):
+        if isinstance(call, Vouched):
+            if self._vouched is not None:
+                self.calls[self._vouched] = call
+                return
+            self._vouched = len(self.calls)
+        elif isinstance(call, Took) and _is_heartbeat(call):
             at = self._heartbeats.setdefault(call.source, len(self.calls))
             if at < len(self.calls):
                 self.calls[at] = call
@@ -137,7 +153,7 @@ def unpack(blob: bytes) -> list[Call]:
     """The calls of a blob. Raises JournalError."""
     try:
         version, head_bytes = _HEADER.unpack_from(blob)
-        if version != _VERSION:
+        if version > _VERSION:
             raise JournalError(f"its format {version} is newer than this agent")
         data = zlib.decompress(blob[_HEADER.size :])
         return _Reading(json.loads(data[:head_bytes]), data[head_bytes:]).calls()
@@ -145,7 +161,7 @@ def unpack(blob: bytes) -> list[Call]:
         raise JournalError(f"it is damaged: {error}") from error
 
 
-def play(calls: Iterable[Call], derive: Derive, opened: Callable[[Opened], None]) -> int:
+def play(calls: Iterable[Call], derive: Derive) -> int:
     """Do it all once more, without keeping what was derived: how many samples that were."""
     samples = 0
     for call in calls:
@@ -160,8 +176,8 @@ def play(calls: Iterable[Call], derive: Derive, opened: Callable[[Opened], None]
             case Revised():
                 derive.collect()
                 derive.revise()
-            case Opened():
-                opened(call)
+            case Opened() | Vouched():
+                pass  # known once all has been played
     return samples
 
 
@@ -185,8 +201,10 @@ def _row(call: Call) -> list[Any]:
             return ["p", source, time_ns]
         case Revised():
             return ["r"]
-        case Opened(anomalies):
-            return ["o", anomalies]
+        case Opened(anomalies, states):
+            return ["o", anomalies, states]
+        case Vouched(alive_ns):
+            return ["v", alive_ns]
 
 
 class _Reading:
@@ -223,6 +241,8 @@ class _Reading:
                 return Revised()
             case "o":
                 return Opened(*row)
+            case "v":
+                return Vouched(*row)
         raise ValueError(f"a call {kind!r} is not known")
 
     def _took(

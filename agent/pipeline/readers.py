@@ -22,7 +22,8 @@ from agent.sources import Ack, Source
 log = logging.getLogger("andon.pipeline")
 
 RETRY_FIRST_S: Final = 0.5
-RETRY_MAX_S: Final = 30.0
+RETRY_MAX_S: Final = 5.0
+"""The end of an outage is noticed within this, and what connecting takes."""
 STOP_READING_S: Final = 3.0
 
 
@@ -68,16 +69,42 @@ Item = Read | Lost | Drained
 
 
 @dataclass(slots=True)
+class Counts:
+    """What sources counted beside their batches, by cause; see `Source`."""
+
+    rejected: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    recovered: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.rejected + other.rejected,
+            self.missed + other.missed,
+            self.recovered + other.recovered,
+        )
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(
+            self.rejected - other.rejected,
+            self.missed - other.missed,
+            self.recovered - other.recovered,
+        )
+
+
+@dataclass(slots=True)
 class _Reader:
     source: Source
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
-    rejected: Counter[str] = field(default_factory=Counter)
+    counted: Counts = field(default_factory=Counts)
 
-    def take_rejected(self) -> Counter[str]:
-        """Messages that brought no sample since the last call, by cause."""
-        now = Counter(self.source.rejected())
-        new, self.rejected = now - self.rejected, now
+    def take_counts(self) -> Counts:
+        """What the source counted since the last call."""
+        source = self.source
+        now = Counts(
+            Counter(source.rejected()), Counter(source.missed()), Counter(source.recovered())
+        )
+        new, self.counted = now - self.counted, now
         return new
 
 
@@ -89,7 +116,7 @@ class Readers:
         self._queue = queue
         self._say = say
         self._readers: dict[str, _Reader] = {}
-        self._rejected: Counter[str] = Counter()
+        self._counts = Counts()
 
     @property
     def all_done(self) -> bool:
@@ -108,7 +135,7 @@ class Readers:
         """Let go of a source; returns once all that it sent has been taken."""
         reader = self._readers[name]
         await self._end(reader)
-        self._rejected += reader.take_rejected()
+        self._counts += reader.take_counts()
         del self._readers[name], self.states[name]
         await self.drained()
 
@@ -118,11 +145,11 @@ class Readers:
         await self._queue.put(drained)
         await drained.taken.wait()
 
-    def take_rejected(self) -> Counter[str]:
-        """Messages of all sources that brought no sample since the last call, by cause."""
-        new, self._rejected = self._rejected, Counter()
+    def take_counts(self) -> Counts:
+        """What all sources counted since the last call."""
+        new, self._counts = self._counts, Counts()
         for reader in self._readers.values():
-            new += reader.take_rejected()
+            new += reader.take_counts()
         return new
 
     async def stop(self) -> None:

@@ -12,12 +12,12 @@ import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from agent.derive import Derive, DetectSettings
 from agent.ledger import SampleLedger
 from agent.outbox import Outbox
-from agent.pipeline.journal import Call, JournalError, Opened, Took, play, unpack
+from agent.pipeline.journal import Call, JournalError, Opened, Took, Vouched, play, unpack
 from agent.pipeline.keeping import Tails
 from agent.signals import SignalTable
 from agent.sources import Packets
@@ -31,12 +31,14 @@ _STATE_BYTES: Final = struct.Struct("<Q")
 class Recovered:
     """What a start goes on from.
 
-    packets : what came lately by source, for `Source.remember`
+    packets, vouched : by source, for `Source.remember`: what came lately, and until when it had
+        vouched where its samples are not journaled
     samples : how many were played from the journal
     """
 
     derive: Derive
     packets: Mapping[str, list[Packets]]
+    vouched: Mapping[str, int]
     samples: int = 0
 
 
@@ -53,12 +55,8 @@ def recover(outbox: Outbox, table: SignalTable, settings: DetectSettings, now_ns
     derive = Derive(table, settings, SampleLedger(), state, now_ns)
     tails = Tails()
     _remember(tails, calls)
-    opened: list[dict[str, Any]] | None = None
-
-    def note(call: Opened) -> None:
-        nonlocal opened
-        opened = call.anomalies
-
+    opened: Opened | None = None
+    vouched: dict[str, int] = {}
     samples, whole = 0, True
     for blob in outbox.journal():
         try:
@@ -67,15 +65,20 @@ def recover(outbox: Outbox, table: SignalTable, settings: DetectSettings, now_ns
             log.error("the journal cannot be played: %s; open windows are a restart gap", error)
             whole = False
             break
-        samples += play(calls, derive, note)
+        samples += play(calls, derive)
         _remember(tails, calls)
+        for call in calls:
+            if isinstance(call, Opened):
+                opened = call
+            elif isinstance(call, Vouched):
+                vouched |= call.alive_ns
     if opened is not None:
-        derive.know_open(opened)
-    derive.recovered(committed, now_ns, whole=whole)
+        derive.know_open(opened.anomalies, opened.states)
+    derive.recovered(committed, now_ns, whole=whole, vouched=vouched)
     if samples:
         passed_s = time.monotonic() - began_s
         log.info("played %s samples from the journal in %.2f s", f"{samples:,}", passed_s)
-    return Recovered(derive, tails.packets, samples)
+    return Recovered(derive, tails.packets, vouched, samples)
 
 
 def _checkpoint(sealed: bytes) -> tuple[bytes, list[Call]]:

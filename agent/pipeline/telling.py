@@ -1,7 +1,7 @@
 """Telling: the lines beside what was derived, and the words to whoever reads the log.
 
-What is known of machines and signals is told when it changes and once after a start, anomalies as
-they change, the gateway itself every `GATEWAY_EVERY_S`.
+What is known of machines and signals is told when it changes and once after a start, anomalies and
+states of machines as they change, the gateway itself every `GATEWAY_EVERY_S`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from agent.derive.machine_states import MachineState
 from agent.detect.anomaly import Anomaly
 from agent.ledger import SampleLedger
 from agent.lines.report import Reporter
@@ -79,7 +80,12 @@ class Teller:
         for forwarder in self.forwarders:
             forwarder.wake.set()
 
-    def lines(self, changed: Sequence[Signal], anomalies: Sequence[Anomaly]) -> tuple[bytes, ...]:
+    def lines(
+        self,
+        changed: Sequence[Signal],
+        anomalies: Sequence[Anomaly],
+        states: Sequence[MachineState] = (),
+    ) -> tuple[bytes, ...]:
         """What is to be told now."""
         now_ns = self._clock.now_ns()
         ready: list[bytes] = []
@@ -89,6 +95,7 @@ class Teller:
             changed = [signal for signal in self._table if signal.source]
         ready += self.reporter.signals(changed, now_ns)
         ready += self.reporter.anomalies(anomalies)
+        ready += self.reporter.states(states)
         now_s = time.monotonic()
         if now_s >= self._gateway_due_s:
             self._gateway_due_s = now_s + GATEWAY_EVERY_S

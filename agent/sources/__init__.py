@@ -90,8 +90,13 @@ class Source(Protocol):
     def redelivered(self) -> int:
         """Packets since the start that came again: recognised, acknowledged and not counted."""
 
-    def remember(self, packets: Sequence[Packets]) -> None:
-        """Packets that were committed before a restart, oldest first; before the first connect."""
+    def remember(self, packets: Sequence[Packets], alive_ns: int = 0) -> None:
+        """What was committed before a restart; told once, before the first connect.
+
+        packets : the newest of them, oldest first
+        alive_ns : until when it had vouched for its signals' silence, UTC; 0 where that is not
+            known. A machine side that keeps a history is asked from there on.
+        """
 
     async def connect(self) -> None:
         """Open the connection, within a deadline. Raises SourceUnreachable or SourceRefused."""
@@ -101,6 +106,12 @@ class Source(Protocol):
 
     def rejected(self) -> dict[str, int]:
         """Messages since the start that brought no sample, by cause; the ledger filters them."""
+
+    def missed(self) -> dict[str, int]:
+        """Stretches since the start that must be feared to be lost, by cause: see the ledger."""
+
+    def recovered(self) -> dict[str, int]:
+        """Samples since the start that came by another way than live, by cause: see the ledger."""
 
     async def close(self) -> None:
         """Let go of the connection, within a deadline; safe to call at any time, twice too."""

@@ -24,8 +24,8 @@ class MemorySource:
     refusals : errors that the next connects raise, one each
     urgent : whether its acknowledgements are
     taken, acknowledged : how many batches were, the latter by their number from 0
-    counts : what `rejected` answers
-    remembered : what `remember` was told
+    counts, lacks, regained : what `rejected`, `missed` and `recovered` answer
+    remembered, remembered_ns : what `remember` was told
     applied, applies : what `apply` was given, and what it answers
     """
 
@@ -38,11 +38,14 @@ class MemorySource:
         self.redelivers = redelivers
         self.redelivered = 0
         self.remembered: list[Packets] = []
+        self.remembered_ns: int | None = None
         self.applied: list[tuple[object, ...]] = []
         self.applies = True
         self.urgent = urgent
         self.refusals: deque[Exception] = deque()
         self.counts: dict[str, int] = {}
+        self.lacks: dict[str, int] = {}
+        self.regained: dict[str, int] = {}
         self.connects = 0
         self.closes = 0
         self.taken = 0
@@ -63,9 +66,10 @@ class MemorySource:
         """Lose the connection once all that was fed has been played."""
         self.feed(SourceUnreachable(f"{self._name}: the connection is lost"))
 
-    def remember(self, packets: Sequence[Packets]) -> None:
+    def remember(self, packets: Sequence[Packets], alive_ns: int = 0) -> None:
         """Note them."""
         self.remembered += packets
+        self.remembered_ns = alive_ns
 
     async def apply(self, *change: object) -> bool:
         """Note it, and answer as told."""
@@ -93,6 +97,14 @@ class MemorySource:
     def rejected(self) -> dict[str, int]:
         """As told."""
         return dict(self.counts)
+
+    def missed(self) -> dict[str, int]:
+        """As told."""
+        return dict(self.lacks)
+
+    def recovered(self) -> dict[str, int]:
+        """As told."""
+        return dict(self.regained)
 
     async def close(self) -> None:
         """End `batches`."""

@@ -111,6 +111,8 @@ def gateway_account(line: Mapping[str, Any]) -> Object:
             "balanced": line.get("balanced"),
             "samples": {name: line.get(name) for name in LEDGER_SAMPLES},
             "retimed": line.get("retimed"),
+            "missed": line.get("missed"),
+            "recovered": line.get("recovered"),
             "lines": {**lines, "dropped": line.get("lines_dropped")},
             "withheld": line.get("withheld"),
         },

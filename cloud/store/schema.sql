@@ -93,6 +93,8 @@ CREATE TABLE IF NOT EXISTS outbox (
 -- name: later_columns
 -- Columns that came after the first version, for databases new and old.
 ALTER TABLE gateway ADD COLUMN IF NOT EXISTS retimed BIGINT;
+ALTER TABLE gateway ADD COLUMN IF NOT EXISTS missed BIGINT;
+ALTER TABLE gateway ADD COLUMN IF NOT EXISTS recovered BIGINT;
 ALTER TABLE gateway ADD COLUMN IF NOT EXISTS lines_dropped BIGINT;
 ALTER TABLE gateway ADD COLUMN IF NOT EXISTS withheld BIGINT;
 ALTER TABLE gateway ADD COLUMN IF NOT EXISTS outbox_bytes_max BIGINT;

@@ -12,7 +12,8 @@ from agent.ledger import Ledger, LineLedger, SampleLedger
 
 def samples() -> SampleLedger:
     filtered, dropped = Counter(late=3, same_time=1), Counter(restart_gap=2)
-    return SampleLedger(20, 10, filtered, dropped, 4, Counter(clock_ahead=7))
+    beside = Counter(clock_ahead=7), Counter(server_queue=5), Counter(history=6)
+    return SampleLedger(20, 10, filtered, dropped, 4, *beside)
 
 
 def test_samples_balance_when_each_is_accounted_for_once() -> None:
@@ -43,6 +44,8 @@ def test_a_copy_is_not_touched_by_later_counting() -> None:
     ledger.filtered["late"] += 1
     ledger.dropped["queue"] += 1
     ledger.retimed["clock_behind"] += 1
+    ledger.missed["outage"] += 1
+    ledger.recovered["held"] += 1
     ledger.received += 2
     assert copy == samples()
 

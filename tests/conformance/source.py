@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -83,6 +84,11 @@ def values(read: Read) -> list[float]:
 
 def values_of(signal: int, read: Read) -> list[float]:
     return [float(value) for batch, _ in read for value in batch.value[batch.signal == signal]]
+
+
+def counts(source: Source) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """What a source counts beside its batches."""
+    return Counter(source.rejected()), Counter(source.missed()), Counter(source.recovered())
 
 
 def signal_of(value: float, read: Read) -> int:
@@ -269,6 +275,35 @@ class SourceConformance:
                     ack.call()
                 await far.say(100.0)
                 await read_until(source, lambda read: 100.0 in values(read))
+
+        asyncio.run(run())
+
+    def test_what_it_counts_beside_its_batches_never_falls(self) -> None:
+        async def run() -> None:
+            async with self.far_side() as far:
+                source = far.source()
+                assert counts(source) == (Counter(), Counter(), Counter())
+                before = counts(source)
+                for value in (1.0, 2.0):
+                    async with connected(source):
+                        await far.say(value)
+                        await read_until(source, partial(_holds, value))
+                    after = counts(source)
+                    assert all(was <= now for was, now in zip(before, after, strict=True))
+                    before = after
+
+        asyncio.run(run())
+
+    def test_told_until_when_it_had_vouched_it_reads_on_from_there(self) -> None:
+        async def run() -> None:
+            async with self.far_side() as far:
+                source = far.source()
+                source.remember([], time.time_ns() - 3_000_000_000)
+                async with connected(source):
+                    await far.say(7.0)
+                    read = await read_until(source, partial(_holds, 7.0))
+                    assert alive(read) == sorted(alive(read))
+                    await read_until(source, lambda read: len(alive(read)) >= 2)
 
         asyncio.run(run())
 

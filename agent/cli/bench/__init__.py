@@ -18,6 +18,9 @@ from agent.errors import AndonError, ConfigError
 
 bench = typer.Typer(name="bench", help="Measure what this gateway can carry.", no_args_is_help=True)
 
+Titles = Mapping[str, tuple[str, str]]
+"""What figures are, and their units."""
+
 _PIPELINE: Final = {
     "samples_per_s": ("samples a second and core, into the committed outbox", ""),
     "samples_per_s_wall": ("samples a second by the clock", ""),
@@ -35,7 +38,6 @@ _PIPELINE: Final = {
     "disk_gb_per_day_10k_signals_offline": ("written to the disk while it is away", "GB a day"),
     "commit_interval_s_10k_signals_offline": ("a commit every", "s"),
 }
-"""What a figure is, and its unit."""
 
 
 @bench.callback()
@@ -75,13 +77,51 @@ def pipeline(
             figures |= footprint.measure(Path(folder), seconds)
     except AndonError as error:
         fail(error)
-    print_json(figures) if json else print_data("\n".join(_tell(figures)))
+    _print(figures, _PIPELINE, json)
 
 
-def _tell(figures: Mapping[str, float]) -> Iterator[str]:
-    for name, (title, unit) in _PIPELINE.items():
-        value = figures[name] * (100 if unit == "%" else 1)
-        yield f"{title:<54}{_figure(value):>12} {unit}".rstrip()
+@bench.command(name="opcua")
+def wire(
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each client is measured.")] = 2,
+    soak_minutes: Annotated[
+        float, typer.Option(min=0, help="Then watch the memory for so long, at 100,000/s.")
+    ] = 0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Only print where the source's time goes.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure the way from an OPC UA server's wire to batches.
+
+    A server on this machine sends as much as its client asks for; asyncua's own way is measured
+    beside ours.
+    """
+    from agent.cli.bench import opcua
+
+    try:
+        if profile:
+            rows = opcua.profile(seconds)
+            print_json(rows) if json else print_data("\n".join(opcua.tell_profile(rows)))
+            return
+        say(f"1,000 signals, {opcua.RUNS} runs: 1,000, 100 and 10 notifications a message; asyncua")
+        figures = opcua.measure(seconds)
+        if soak_minutes:
+            say(f"soak: {opcua.SOAK_RATE_HZ:,.0f} notifications a second for {soak_minutes:g} min")
+            figures |= opcua.soak(soak_minutes)
+    except AndonError as error:
+        fail(error)
+    _print(figures, opcua.FIGURES, json)
+
+
+def _print(figures: Mapping[str, float], titles: Titles, json: bool) -> None:
+    print_json(figures) if json else print_data("\n".join(_tell(figures, titles)))
+
+
+def _tell(figures: Mapping[str, float], titles: Titles) -> Iterator[str]:
+    for name, (title, unit) in titles.items():
+        if name in figures:
+            value = figures[name] * (100 if unit == "%" else 1)
+            yield f"{title:<54}{_figure(value):>12} {unit}".rstrip()
 
 
 def _figure(value: float) -> str:

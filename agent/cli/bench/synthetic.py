@@ -86,7 +86,7 @@ class SyntheticSource:
         """Its name."""
         return self._name
 
-    def remember(self, packets: Sequence[Packets]) -> None:
+    def remember(self, packets: Sequence[Packets], alive_ns: int = 0) -> None:
         """Nothing is ever sent twice."""
 
     async def connect(self) -> None:
@@ -110,6 +110,8 @@ class SyntheticSource:
     def rejected(self) -> dict[str, int]:
         """Nothing is."""
         return {}
+
+    missed = recovered = rejected
 
     async def close(self) -> None:
         """End `batches`."""

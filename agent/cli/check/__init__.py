@@ -12,6 +12,7 @@ from agent.cli.check.preview import tell as tell_preview
 from agent.cli.terminal import fail, print_data, print_json
 from agent.config import Config, config_error, examine, signals
 from agent.config import schema as config_schema
+from agent.config.opcua.server import DEPRECATED
 from agent.errors import AndonError
 
 CONFIG_PATH: Final = Path("/etc/andon/agent.toml")
@@ -69,7 +70,9 @@ def summarise(config: Config) -> dict[str, Any]:
             "kind": "opcua",
             "address": opcua.endpoint,
             "signals": len(opcua.signals),
+            "events": len(opcua.events),
             "publishing_interval_ms": opcua.publishing_interval_ms,
+            "security": opcua.security,
         }
         for opcua in config.opcua
     ]
@@ -132,10 +135,19 @@ def tell(summary: dict[str, Any]) -> str:
 
 def _reads(source: dict[str, Any]) -> str:
     if source["kind"] == "opcua":
+        events = f" and {_count(source['events'], 'kind')} of events" if source["events"] else ""
         every = f"sent every {source['publishing_interval_ms']:,} ms"
-        return f"{_count(source['signals'], 'signal')}, {every}"
+        return f"{_count(source['signals'], 'signal')}{events}, {every}{_in_clear(source)}"
     named = f", {_count(source['signals'], 'signal')} described" if source["signals"] else ""
     return f"{', '.join(source['topics'])}{named}"
+
+
+def _in_clear(source: dict[str, Any]) -> str:
+    """What somebody should know who reads the summary; nothing where the session is safe."""
+    security = source["security"]
+    if security == "none":
+        return ", in the clear"
+    return f", secured by {security}, which is deprecated" if security in DEPRECATED else ""
 
 
 def _keeps(outbox: dict[str, Any]) -> str:

@@ -12,11 +12,12 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeVar
 
-from agent.config import Config, MqttConfig, OpcuaConfig
+from agent.config import Config, MqttConfig, OpcuaConfig, OpcuaSignalConfig
 from agent.config import signals as configured_signals
 from agent.config.explain import options
 from agent.config.fields import Table
 from agent.config.problems import written
+from agent.signals import Signal
 
 What = Literal["added", "removed", "changed", "reconnects"]
 """`changed`: without losing the connection; `reconnects`: by a new one."""
@@ -26,7 +27,9 @@ SourceConfig = OpcuaConfig | MqttConfig
 _LISTS: Final = frozenset({"signals", "topics"})
 """Told one by one, not as options."""
 
-_ON_THE_CONNECTION: Final = frozenset({"machine", "connect_timeout_s"})
+_ON_THE_CONNECTION: Final = frozenset(
+    {"machine", "connect_timeout_s", "sampling_interval_ms", "queue_size", "history"}
+)
 """Options of a source beside its signals and topics that do not need a new connection."""
 
 _BY_RESTART: Final = ("gateway", "outbox", "detect")
@@ -198,12 +201,23 @@ def _shown(key: str, value: Any) -> str:
 def _signals(config: Config) -> dict[str, dict[str, Any]]:
     """What is said of signals, by source and label."""
     found: dict[str, dict[str, Any]] = {}
+    variables = {server.name: server.variables for server in config.opcua}
     for signal in configured_signals(config):
-        found.setdefault(signal.source, {})[signal.label] = signal
+        variable = variables[signal.source].get((signal.machine, signal.name))
+        found.setdefault(signal.source, {})[signal.label] = _Read(signal.kind, signal, variable)
     for broker in config.mqtt:
         known = {f"{machine}/{name}": signal for (machine, name), signal in broker.known.items()}
         found.setdefault(broker.name, {}).update(known)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A signal of a server, and how it is read."""
+
+    kind: str
+    signal: Signal
+    variable: OpcuaSignalConfig | None
 
 
 def _topics(table: SourceConfig | None) -> dict[str, Any]:

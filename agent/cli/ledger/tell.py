@@ -40,8 +40,11 @@ def _samples(samples: Mapping[str, Any]) -> Iterator[str]:
     yield from _by_cause("filtered", samples["filtered"])
     yield from _by_cause("dropped", samples["dropped"])
     yield _row("pending", samples["pending"], 1)
-    for cause, number in sorted(samples["retimed"].items()):  # they are among the above
-        yield _row(f"retimed: {_plain(cause)}", number)
+    for name in ("retimed", "recovered"):  # they are among the above
+        for cause, number in sorted(samples[name].items()):
+            yield _row(f"{name}: {_plain(cause)}", number)
+    for cause, number in sorted(samples["missed"].items()):  # and these never came
+        yield _row(f"missed: {_plain(cause)}", number)
 
 
 def _lines(lines: Mapping[str, Any]) -> Iterator[str]:

@@ -19,6 +19,7 @@ from agent.sources import Source
 from agent.sources.mqtt import MqttSource
 from agent.sources.mqtt.decode import Resolve
 from agent.sources.opcua import OpcuaSource
+from agent.trust import Trust
 
 
 class Wiring:
@@ -28,6 +29,7 @@ class Wiring:
         self.table = table
         self.sources: dict[str, Source] = {}
         self._now_ns = now_ns
+        self._trust: Trust | None = None
 
     def build(self, config: Config, name: str) -> Source:
         """The source of this name; its signals have their numbers from here on."""
@@ -85,7 +87,13 @@ class Wiring:
         if isinstance(table, MqttConfig):
             resolve = resolver(config, table, self.table)
             return MqttSource(table, config.client_id(table), resolve, self._now_ns)
-        return OpcuaSource(table, self._signals(config, name), self._now_ns)
+        return OpcuaSource(table, self._signals(config, name), self._trust_of(config), self._now_ns)
+
+    def _trust_of(self, config: Config) -> Trust:
+        """One for all sources, so that what is said of it is said once."""
+        if self._trust is None:
+            self._trust = Trust(config.pki, config.gateway.name, self._now_ns)
+        return self._trust
 
     def _signals(self, config: Config, name: str) -> list[tuple[int, Signal]]:
         return [(self._number(signal), signal) for signal in signals(config, name)]

@@ -92,14 +92,22 @@ class MqttSource:
         """Messages since the start that came again: acknowledged and not counted."""
         return self._redelivery.redelivered
 
-    def remember(self, packets: Sequence[Packets]) -> None:
-        """Packets that were committed before a restart, oldest first; before the first connect."""
+    def remember(self, packets: Sequence[Packets], alive_ns: int = 0) -> None:
+        """What was committed before a restart; a broker has nothing but what it redelivers."""
         self._redelivery.remember(packets)
         self._has_session = len(self._redelivery) > 0
 
     def rejected(self) -> dict[str, int]:
         """Messages that brought no sample, by cause."""
         return dict(self._decoder.rejected)
+
+    def missed(self) -> dict[str, int]:
+        """A broker does not say what it let go."""
+        return {}
+
+    def recovered(self) -> dict[str, int]:
+        """What the broker kept comes as all else does."""
+        return {}
 
     def signal_of(self, topic: str) -> int | None:
         """The id of the signal that a topic brings; None where it brings none."""

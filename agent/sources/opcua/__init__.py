@@ -1,15 +1,18 @@
-"""The OPC UA source: one subscription on one server, under asyncua's session.
+"""The OPC UA source: one server, read as fast as it speaks, through whatever happens between.
 
-Enters: PublishResponses. Leaves: a batch for each, vouching for silence up to the server's
-publish time less an allowance (`vouch.py`), one sampling interval at least; keep-alives are empty
-batches. Fails: SourceUnreachable when nothing answers, or the subscription ends or falls silent,
-SourceRefused when the server says no. One node or namespace that the server does not know never
-stops the others: it is said. asyncua reconnects by itself only when asked to; here it is not, a
-lost connection ends in a new client, made by the pipeline's next `connect`.
+    session       one connection: asyncua's, secured (`security`) and guarded (`client`)
+    publishing    PublishRequests in flight, publications in order
+    subscription  monitored items, on as many subscriptions as they need
+    wire          from a publication's bytes to columns; the kernels are in `agent/kernels/opcua`
+    reading       from columns to batches: first values, vouching, what is known over connections
+    conversation  what goes on over several sessions: transfer, republish, history
+    events        events and alarms, as text
 
-The first notification of an item may carry the time of a change long ago. What it says is that the
-value holds now, so it is taken no earlier than one publishing and sampling interval before its
-publication.
+Enters: publications. Leaves: batches, vouching for silence up to the server's publish time less an
+allowance; keep-alives are empty batches. Fails: SourceUnreachable when nothing answers, or the
+connection or a subscription ends or falls silent, SourceRefused when the server says no, or is not
+trusted. One node or namespace that the server does not know never stops the others: it is said,
+told as a Bad sample, and tried again.
 """
 
 from __future__ import annotations
@@ -17,27 +20,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
-from asyncua import Client, ua
+from asyncua import ua
 
 from agent.batch import Batch
 from agent.config import OpcuaConfig
 from agent.errors import SourceError, SourceRefused, SourceUnreachable
 from agent.signals import Signal
 from agent.sources import NO_ACK, Ack, Packets
-from agent.sources.drain import Taken
-from agent.sources.opcua.subscription import Subscription
+from agent.sources.opcua.conversation import Conversation
+from agent.sources.opcua.reading import Known
+from agent.sources.opcua.session import Session, open_session
+from agent.trust import Trust
 
 log = logging.getLogger("andon.opcua")
 
-RESULTS_MAX: Final = 64
-"""Publications that may wait for the pipeline; then the server's queues fill, which it reports."""
-SILENT_S: Final = 5.0
-"""No publication for this long, and three keep-alives, means that the subscription is dead. As
-often asyncua reads the server's state: a busy PLC or gateway may well take a second to answer."""
-CLOSE_S: Final = 3.0
+HEAL_FIRST_S: Final = 5.0
+HEAL_MAX_S: Final = 300.0
+"""Signals that are not delivered are tried again after pauses that grow to this."""
+HEAL_LOOK_S: Final = 1.0
 MISSING_SHOWN_MAX: Final = 5
 """So many signals that are not delivered are named; the others are counted."""
 
@@ -54,6 +58,7 @@ class OpcuaSource:
     """One OPC UA server.
 
     signals : (id, signal) as the signal table has them
+    trust : the gateway's certificate and those it trusts; None where security is "none"
     now_ns : the gateway's clock, UTC
     """
 
@@ -64,18 +69,20 @@ class OpcuaSource:
         self,
         config: OpcuaConfig,
         signals: Sequence[tuple[int, Signal]],
+        trust: Trust | None = None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._config = config
         self._signals = list(signals)
+        self._trust = trust
         self._now_ns = now_ns
-        self._client: Client | None = None
-        self._subscription: Subscription | None = None
+        self._known = Known()
+        self._conversation: Conversation | None = None
+        self._kept: Conversation | None = None
+        """One whose connection was lost, and which may go on over the next."""
         self._changing = asyncio.Lock()
-        self._results: asyncio.Queue[ua.PublishResult | None] = asyncio.Queue(RESULTS_MAX)
-        self._taken = Taken()
-        self._lost: SourceError | None = None
-        self._early = 0
+        self._healing: asyncio.Task[None] | None = None
+        self._closed = False
         self._missing_said: list[str] = []
 
     @property
@@ -84,123 +91,150 @@ class OpcuaSource:
         return self._config.name
 
     def rejected(self) -> dict[str, int]:
-        """Every notification brings a sample; nothing is rejected."""
-        return {}
+        """Notifications of what was known already, by cause."""
+        return dict(self._known.rejected)
 
-    def remember(self, packets: Sequence[Packets]) -> None:
-        """Nothing is redelivered."""
+    def missed(self) -> dict[str, int]:
+        """Stretches of signals in which samples may be lost, by cause."""
+        return dict(self._known.missed)
+
+    def recovered(self) -> dict[str, int]:
+        """Samples that came by another way than live, by that way."""
+        return dict(self._known.recovered)
+
+    def remember(self, packets: Sequence[Packets], alive_ns: int = 0) -> None:
+        """Nothing is redelivered; the outage since `alive_ns` is filled from history."""
+        self._known.vouched_ns = max(self._known.vouched_ns, alive_ns)
 
     async def connect(self) -> None:
-        """Open session and subscription, within `connect_timeout_s`."""
+        """Open session and subscriptions; the session within `connect_timeout_s`.
+
+        Raises SourceUnreachable or SourceRefused.
+        """
         async with self._changing:
-            config = self._config
-            self._lost = self._subscription = None
-            self._results, self._taken = asyncio.Queue(RESULTS_MAX), Taken()
-            self._client = client = self._new_client()
-            subscription = Subscription(client, config)
-            try:
-                async with asyncio.timeout(config.connect_timeout_s):
-                    await client.connect()
-                    await subscription.open(self._on_result)
-                    self._say_missing(await subscription.follow(self._signals))
-            except _REFUSALS as error:
-                raise SourceRefused(
-                    f"{self.name}: {config.endpoint} refuses: {error}",
-                    "check user, password and the server's trust list",
-                ) from error
-            except (OSError, TimeoutError, ua.UaError) as error:
-                raise SourceUnreachable(
-                    f"{self.name}: {config.endpoint} does not answer: {_reason(error)}",
-                    "is the server running, is the port right, does a firewall stand between?",
-                ) from error
-            self._early = self._results.qsize()
-            if self._client is client:
-                self._subscription = subscription
+            self._closed = False
+            with self._explained():
+                session = await open_session(self._config, self._trust)
+                try:
+                    conversation = await self._converse(session)
+                except BaseException:
+                    await session.close(delete_subscriptions=False)
+                    raise
+            log.info("%s: %s", self.name, session.security)
+            self._conversation, self._kept = conversation, None
+            self._healing = asyncio.create_task(self._heal(conversation))
+            self._say_missing()
+        if self._closed:
+            await self.close()
 
     async def apply(self, config: OpcuaConfig, signals: Sequence[tuple[int, Signal]]) -> bool:
         """Take a changed configuration; False where it needs a new source.
 
-        Signals are added to and removed from the living subscription; what the server sent of
+        Signals are added to and removed from the living subscriptions; what the server sent of
         removed ones is read first. Without a connection, the next one brings it all.
         """
         async with self._changing:
-            subscription, missing = self._living(), None
-            if subscription is not None:
-                same = _of_connection(config) == _of_connection(self._config)
-                if not same or not subscription.has_room(signals):
+            living, anew = self._living(), _of_connection(config) != _of_connection(self._config)
+            if living is None:
+                self._take_over(config, signals)
+                self._kept = None if anew else self._kept
+                return True
+            if anew or not living.subscriptions.has_room(signals):
+                return False
+            living.use(config)
+            try:
+                await living.session.look_up()
+                await living.follow(signals)
+            except (OSError, TimeoutError, ua.UaError) as error:
+                if living is self._living():
+                    living.use(self._config)
+                    log.warning("%s: signals cannot be changed: %s", self.name, _reason(error))
                     return False
-                try:
-                    await subscription.look_up()
-                    missing = await subscription.follow(signals)
-                except (OSError, TimeoutError, ua.UaError) as error:
-                    if subscription is self._living():
-                        log.warning("%s: signals cannot be changed: %s", self.name, _reason(error))
-                        return False
-            self._config, self._signals = config, list(signals)
-            if missing is not None:
-                self._say_missing(missing)
-                # And one more: a publication may have been on its way.
-                await self._taken.reach(self._taken.count + self._results.qsize() + 1)
+            self._take_over(config, signals)
+            self._say_missing()
+            # And one more: a publication may have been on its way.
+            await living.taken.reach(living.publisher.count + 1)
             return True
 
     async def batches(self) -> AsyncIterator[tuple[Batch, Ack]]:
-        """A batch for each publication."""
-        subscription = self._subscription
-        if subscription is None:
+        """Batches as they come."""
+        conversation = self._conversation
+        if conversation is None:
             return
-        silent_s = max(SILENT_S, 3 * subscription.keep_alive_s)
-        while self._subscription is subscription:
-            if self._lost is not None and self._results.empty():
-                raise self._lost
-            try:
-                result = await asyncio.wait_for(self._results.get(), silent_s)
-            except TimeoutError:
-                raise SourceUnreachable(
-                    f"{self.name}: no publication for {silent_s:.0f} s",
-                    "does the server hang?",
-                ) from None
-            self._taken.add(1)
-            if result is not None:
-                # Not all signals were subscribed yet when the early ones were published.
-                is_early = self._taken.count <= self._early
-                yield subscription.decoder.batch(result, self._now_ns(), is_early), NO_ACK
+        try:
+            with self._explained():
+                async for batch in conversation.batches():
+                    yield batch, NO_ACK
+        except SourceError as error:
+            conversation.publisher.lose(str(error))
+            raise
 
     async def close(self) -> None:
-        """End session and connection; a server that does not answer is left."""
-        client, self._client, self._subscription = self._client, None, None
-        if client is None:
+        """End session and connection; what was agreed on goes on over the next, if it was lost."""
+        conversation, self._conversation = self._conversation, None
+        healing, self._healing = self._healing, None
+        self._closed = True
+        if healing is not None:
+            healing.cancel()
+            await asyncio.gather(healing, return_exceptions=True)
+        if conversation is None:
             return
-        self._wake()
-        client.connection_lost_callback = None
-        protocol = client.uaclient.protocol
-        try:
-            await asyncio.wait_for(client.disconnect(), CLOSE_S)
-        except (OSError, TimeoutError, ua.UaError, asyncio.InvalidStateError) as error:
-            log.debug("%s: while closing: %s", self.name, _reason(error))
-            if protocol is not None and protocol.transport is not None:
-                protocol.transport.abort()
+        is_lost = not conversation.is_living
+        if is_lost:
+            self._kept = conversation
+        conversation.publisher.stop()
+        await conversation.session.close(delete_subscriptions=not is_lost)
 
-    def _new_client(self) -> Client:
-        config = self._config
-        client = Client(
-            config.endpoint, timeout=config.connect_timeout_s, watchdog_intervall=SILENT_S
-        )
-        client.name = client.description = "Andon agent"
-        client.application_uri = "urn:andon:agent"
-        client.connection_lost_callback = self._on_lost
-        if config.user is not None:
-            client.set_user(config.user)
-            client.set_password(config.password.get_secret_value() if config.password else "")
-        return client
+    async def _converse(self, session: Session) -> Conversation:
+        """Go on with what was agreed on before the connection was lost, or begin anew."""
+        kept = self._kept
+        if kept is not None:
+            kept.use(self._config)
+            if await kept.resume(session):
+                await kept.follow(self._signals)
+                log.info("%s: the server went on with the subscriptions; none is lost", self.name)
+                return kept
+        conversation = Conversation(self._config, session, self._known, self._now_ns)
+        if kept is not None:
+            conversation.opening = kept.opening
+        await conversation.begin(self._signals)
+        return conversation
 
-    def _living(self) -> Subscription | None:
-        """The subscription, while its connection lives."""
-        return self._subscription if self._lost is None else None
+    async def _heal(self, conversation: Conversation) -> None:
+        """Try again, now and then, what the server did not take."""
+        pause_s, due_s = HEAL_FIRST_S, time.monotonic() + HEAL_FIRST_S
+        while True:
+            await asyncio.sleep(HEAL_LOOK_S)
+            due = conversation.missing and time.monotonic() >= due_s
+            if not (conversation.gone or due):
+                continue
+            async with self._changing:
+                if conversation is not self._living():
+                    return
+                missing = set(conversation.missing)
+                try:
+                    await conversation.session.look_up()
+                    await conversation.follow(self._signals)
+                except (OSError, TimeoutError, ua.UaError) as error:
+                    log.debug("%s: missing signals: %s", self.name, _reason(error))
+                self._say_missing()
+            same = missing == set(conversation.missing)
+            pause_s = min(2 * pause_s, HEAL_MAX_S) if same else HEAL_FIRST_S
+            due_s = time.monotonic() + pause_s
 
-    def _say_missing(self, missing: dict[int, str]) -> None:
+    def _living(self) -> Conversation | None:
+        """The conversation, while its connection lives."""
+        conversation = self._conversation
+        return conversation if conversation is not None and conversation.is_living else None
+
+    def _take_over(self, config: OpcuaConfig, signals: Sequence[tuple[int, Signal]]) -> None:
+        self._config, self._signals = config, list(signals)
+
+    def _say_missing(self) -> None:
         """Name the signals that will not come; the same ones only once."""
+        missing = self._conversation.missing if self._conversation is not None else {}
         said = [
-            f"{signal.label} ({signal.node}): {missing[number]}"
+            f"{signal.label} ({signal.node}): {missing[number].why}"
             for number, signal in self._signals
             if number in missing
         ]
@@ -208,29 +242,30 @@ class OpcuaSource:
             more = len(said) - MISSING_SHOWN_MAX
             log.warning(
                 "%s: %d of %d signals are not delivered: %s%s. The others are. Check these nodes "
-                "in the configuration.", self.name, len(said), len(self._signals),
+                "in the configuration; they are tried again now and then.",
+                self.name, len(said), len(self._signals),
                 "; ".join(said[:MISSING_SHOWN_MAX]), f"; and {more:,} more" if more > 0 else "",
             )  # fmt: skip
+        elif self._missing_said and not said:
+            log.info("%s: all signals are delivered again", self.name)
         self._missing_said = said
 
-    async def _on_result(self, result: ua.PublishResult) -> None:
-        for notification in result.NotificationMessage.NotificationData or ():
-            if isinstance(notification, ua.StatusChangeNotification):
-                self._lose(f"the server ended the subscription: {notification.Status.name}")
-                return
-        await self._results.put(result)
-
-    async def _on_lost(self, error: Exception) -> None:
-        self._lose(f"the connection to {self._config.endpoint} is lost: {_reason(error)}")
-
-    def _lose(self, what: str) -> None:
-        self._lost = self._lost or SourceUnreachable(f"{self.name}: {what}")
-        self._wake()
-
-    def _wake(self) -> None:
-        """End the wait for a result; a full queue needs no waking."""
-        if self._results.empty():
-            self._results.put_nowait(None)
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what a server's refusal or silence means."""
+        try:
+            yield
+        except _REFUSALS as error:
+            raise SourceRefused(
+                f"{self.name}: {self._config.endpoint} refuses: {error}",
+                "check user, password and the server's trust list; the server must trust this "
+                "gateway's certificate: andon trust show own",
+            ) from error
+        except (OSError, TimeoutError, ua.UaError, asyncio.InvalidStateError) as error:
+            raise SourceUnreachable(
+                f"{self.name}: {self._config.endpoint} does not answer: {_reason(error)}",
+                "is the server running, is the port right, does a firewall stand between?",
+            ) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -238,5 +273,6 @@ def _reason(error: BaseException) -> str:
 
 
 def _of_connection(config: OpcuaConfig) -> dict[str, Any]:
-    """The settings that need a new connection, or a new subscription."""
-    return config.model_dump(exclude={"machine", "signals", "connect_timeout_s"})
+    """The settings that need a new connection, or new subscriptions."""
+    of_signals = {"machine", "signals", "connect_timeout_s", "sampling_interval_ms", "queue_size"}
+    return config.model_dump(exclude={*of_signals, "history"})

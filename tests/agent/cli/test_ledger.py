@@ -171,6 +171,8 @@ def test_the_table_names_every_count_and_its_cause(gateway: Gateway) -> None:
     samples = SampleLedger(186_402_118, 186_398_002, pending=4)
     samples.filtered["same_time"] = 4112
     samples.retimed["clock_ahead"] = 12
+    samples.recovered["history"] = 3_600
+    samples.missed["server_queue"] = 2
     written = LineLedger(2_811_024, 2_810_998, 6, 5)
     written.dropped["quota"] = 13
     written.dead_letter["rejected"] = 2
@@ -187,6 +189,8 @@ def test_the_table_names_every_count_and_its_cause(gateway: Gateway) -> None:
         "  dropped                                        0\n"
         "  pending                                        4\n"
         "retimed: clock ahead                            12\n"
+        "recovered: history                           3,600\n"
+        "missed: server queue                             2\n"
         "\n"
         "                                             lines\n"
         "made                                     2,811,024\n"

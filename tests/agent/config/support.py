@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import load
+from agent.config import Config, load
 from agent.errors import ConfigError, ExitCode
+from agent.signals import Path as LinePath
 
 GOOD = """\
 [gateway]
@@ -39,6 +40,32 @@ token = "${ANDON_TOKEN}"
 """
 ENVIRON = {"ANDON_TOKEN": "tok-1"}
 
+GATEWAY = """\
+[gateway]
+name = "gw-1"
+path = { enterprise = "acme", site = "guiyang", area = "assembly", line = "line-1" }
+"""
+OPCUA = """\
+[[opcua]]
+name = "press"
+endpoint = "opc.tcp://10.0.0.5:4840/press"
+machine = "press-01"
+user = "${OPCUA_USER:-andon}"
+password = "${OPCUA_PASSWORD}"
+[[opcua.signals]]
+name = "ram_force"
+node = "ns=2;s=press-01.ram_force; peak=1"
+unit = "kN"
+limits = { high = 2400 }
+[[opcua.signals]]
+name = "state"
+machine = "feeder-01"
+node = "nsu=urn:andon:line;i=7"
+kind = "discrete"
+every_s = 60
+"""
+LINE = LinePath("acme", "guiyang", "assembly", "line-1")
+
 
 def error_of(folder: Path, text: str, environ: Mapping[str, str] = ENVIRON) -> str:
     """What `load` says about a text, with the folder's name left out."""
@@ -54,3 +81,8 @@ def error_of(folder: Path, text: str, environ: Mapping[str, str] = ENVIRON) -> s
 def changed(old: str, new: str) -> str:
     assert old in GOOD
     return GOOD.replace(old, new, 1)
+
+
+def config_of(folder: Path, text: str, environ: dict[str, str]) -> Config:
+    (folder / "agent.toml").write_text(text, encoding="utf-8")
+    return load(folder / "agent.toml", environ)

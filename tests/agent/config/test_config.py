@@ -12,42 +12,15 @@ from agent.config import (
     Config,
     TopicConfig,
     examine,
-    load,
     load_gateway,
     schema,
-    signals,
     topic_signal,
 )
 from agent.config.fields import check_name
 from agent.errors import ConfigError
-from agent.signals import HOLD_FOREVER, SECOND_NS, Signal
-from agent.signals import Path as LinePath
+from agent.signals import SECOND_NS, Signal
+from tests.agent.config.support import GATEWAY, LINE, OPCUA, config_of
 
-GATEWAY = """\
-[gateway]
-name = "gw-1"
-path = { enterprise = "acme", site = "guiyang", area = "assembly", line = "line-1" }
-"""
-OPCUA = """\
-[[opcua]]
-name = "press"
-endpoint = "opc.tcp://10.0.0.5:4840/press"
-machine = "press-01"
-security = "none"
-user = "${OPCUA_USER:-andon}"
-password = "${OPCUA_PASSWORD}"
-[[opcua.signals]]
-name = "ram_force"
-node = "ns=2;s=press-01.ram_force; peak=1"
-unit = "kN"
-limits = { high = 2400 }
-[[opcua.signals]]
-name = "state"
-machine = "feeder-01"
-node = "nsu=urn:andon:line;i=7"
-kind = "discrete"
-every_s = 60
-"""
 MQTT = """\
 [[mqtt]]
 name = "floor"
@@ -74,18 +47,12 @@ name = "cloud"
 url = "http://127.0.0.1:8086"
 token = "${credential:cloud_token}"
 """
-LINE = LinePath("acme", "guiyang", "assembly", "line-1")
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "cloud_token").write_text("tok-1\n")
     return {"OPCUA_PASSWORD": "pass-1", "CREDENTIALS_DIRECTORY": str(tmp_path)}
-
-
-def config_of(folder: Path, text: str, environ: dict[str, str]) -> Config:
-    (folder / "agent.toml").write_text(text, encoding="utf-8")
-    return load(folder / "agent.toml", environ)
 
 
 @pytest.fixture
@@ -106,6 +73,9 @@ def test_what_is_left_out_has_its_documented_default(config: Config) -> None:
     )
     assert (opcua.publishing_interval_ms, opcua.sampling_ms, opcua.queue_size) == (250, 250, 100)
     assert (opcua.trigger, opcua.connect_timeout_s) == ("status_value", 10)
+    assert (opcua.mode, opcua.history, opcua.items_max) == ("sign_and_encrypt", "auto", 10_000)
+    assert (opcua.user_certificate, opcua.user_key, opcua.writable) == (None, None, ())
+    assert config.pki == Path("/var/lib/andon/pki")
     assert (mqtt.qos, mqtt.keepalive_s, mqtt.clean_start) == (1, 30, False)
     assert config.client_id(mqtt) == "andon-gw-1-floor"
     assert (mqtt.host, mqtt.port) == ("::1", 1883)
@@ -179,40 +149,6 @@ def test_a_configuration_cannot_be_changed(config: Config) -> None:
         config.gateway.name = "gw-2"  # type: ignore[misc]
 
 
-def test_opcua_signals_come_in_order_with_their_machine_and_hold_forever(config: Config) -> None:
-    assert signals(config) == [
-        Signal(
-            path=LINE,
-            machine="press-01",
-            name="ram_force",
-            source="press",
-            unit="kN",
-            high=2400,
-            node="ns=2;s=press-01.ram_force; peak=1",
-            every_ns=SECOND_NS,
-            hold_ns=HOLD_FOREVER,
-        ),
-        Signal(
-            path=LINE,
-            machine="feeder-01",
-            name="state",
-            source="press",
-            kind="discrete",
-            node="nsu=urn:andon:line;i=7",
-            every_ns=60 * SECOND_NS,
-        ),
-    ]
-
-
-@pytest.mark.parametrize(("sampling_ms", "every_s"), [(100, 1), (499, 1), (500, 10), (5000, 10)])
-def test_windows_are_narrow_where_sampling_is_faster_than_2_hz(
-    tmp_path: Path, environ: dict[str, str], sampling_ms: int, every_s: int
-) -> None:
-    text = OPCUA.replace("user =", f"sampling_interval_ms = {sampling_ms}\nuser =")
-    config = config_of(tmp_path, GATEWAY + text, environ)
-    assert signals(config)[0].every_ns == every_s * SECOND_NS
-
-
 def test_a_topic_brings_what_is_known_of_its_signal_before_what_it_says_itself(
     config: Config,
 ) -> None:
@@ -251,38 +187,6 @@ def test_the_word_for_the_whole_machine_cannot_name_a_signal(config: Config) -> 
     with pytest.raises(ValueError, match="_machine stands for the whole machine"):
         topic_signal(config, mqtt, mqtt.topics[0], "conveyor-01", "_machine")
     assert check_name("_machine") == "_machine"
-
-
-NODE_IDS = {
-    "i=2259": True,
-    "ns=2;i=4294967295": True,
-    "ns=65535;s=a;b=c": True,
-    "nsu=http://plant.example/UA/;s=Ram": True,
-    "ns=1;g=09087e75-8e5e-499b-954f-f2a9603db28a": True,
-    "ns=1;b=M/RbKBsRVkePCePcx24oRA==": True,
-    "": False,
-    "Ram.Force": False,
-    "ns=2": False,
-    "s=": False,
-    "ns=65536;i=1": False,
-    "ns=-1;i=1": False,
-    "i=4294967296": False,
-    "i=1.5": False,
-    "i=" + "9" * 5000: False,
-    "g=123": False,
-    "b=***": False,
-    "s=" + "x" * 4097: False,
-    "svr=1;i=1": False,
-}
-
-
-@pytest.mark.parametrize(("node", "good"), NODE_IDS.items(), ids=[n[:20] for n in NODE_IDS])
-def test_the_syntax_of_node_ids_is_checked(
-    tmp_path: Path, environ: dict[str, str], node: str, good: bool
-) -> None:
-    text = GATEWAY + OPCUA.replace("nsu=urn:andon:line;i=7", node)
-    (tmp_path / "agent.toml").write_text(text)
-    assert isinstance(examine(tmp_path / "agent.toml", environ), Config) is good
 
 
 URLS = [

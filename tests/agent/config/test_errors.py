@@ -53,25 +53,38 @@ from tests.agent.config.support import changed, error_of
             id="a missing option",
         ),
         pytest.param(
-            'security = "none"\n',
-            "",
-            "opcua[0].security is missing; it must be given\n"
-            "  in DIR/agent.toml, line 5\n"
-            "hint: Signed and encrypted sessions come with a later version; until then ask for "
-            "none "
-            'by name. For example security = "none"',
-            id="no word about security",
+            'security = "none"',
+            'security = "basic256sha256"',
+            'opcua[0].security is "basic256sha256"; it must be "auto", "none", "Basic256Sha256", '
+            '"Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss", "Basic256" or "Basic128Rsa15"\n'
+            "  in DIR/agent.toml, line 9\n"
+            'hint: did you mean "Basic256Sha256"?',
+            id="a security policy that there is not",
         ),
         pytest.param(
             'security = "none"',
-            'security = "Basic256Sha256"',
-            'opcua[0].security is "Basic256Sha256"; it must be "none": signed and encrypted '
-            "sessions "
-            "come with a later version\n"
-            "  in DIR/agent.toml, line 9\n"
-            "hint: on a network of machines that you trust, ask for it by name: "
+            'user = "${ANDON_TOKEN}"\nuser_certificate = "/etc/andon/o.der"',
+            'opcua[0].user_certificate is "/etc/andon/o.der"; it must come without user and '
+            "password: a session has one identity\n"
+            "  in DIR/agent.toml, line 10\n"
+            "hint: keep user and password, or user_certificate and user_key",
+            id="two identities",
+        ),
+        pytest.param(
             'security = "none"',
-            id="security that is not there yet",
+            'user_certificate = "/etc/andon/o.der"',
+            "opcua[0].user_key is missing; user_certificate and user_key must be given together\n"
+            "  in DIR/agent.toml, line 5\n"
+            "hint: add the one that lacks",
+            id="a certificate without its key",
+        ),
+        pytest.param(
+            'security = "none"',
+            'user_key = "o.pem"',
+            'opcua[0].user_key is "o.pem"; it must be a full path, from / on\n'
+            "  in DIR/agent.toml, line 9\n"
+            'hint: For example user_key = "/etc/andon/operator.pem"',
+            id="a key whose place depends on who asks",
         ),
         pytest.param(
             'url = "mqtt://10.0.0.9:1883"',
@@ -96,8 +109,8 @@ from tests.agent.config.support import changed, error_of
         pytest.param(
             'node = "ns=2;s=press-01.ram_force"',
             'node = "i=2259"\nkind = "analogue"',
-            'opcua[0].signals[0].kind is "analogue"; it must be "analog", "counter", "discrete" or '
-            '"text"\n'
+            'opcua[0].signals[0].kind is "analogue"; it must be "analog", "counter", '
+            '"discrete", "text" or "waveform"\n'
             "  in DIR/agent.toml, line 14\n"
             'hint: did you mean "analog"?',
             id="a word that is not one of the words",
@@ -157,6 +170,121 @@ from tests.agent.config.support import changed, error_of
             "  in DIR/agent.toml, line 5\n"
             "hint: try queue_size = 500",
             id="a default that another option makes wrong",
+        ),
+        pytest.param(
+            'node = "ns=2;s=press-01.ram_force"',
+            'node = "i=1"\nsampling_interval_ms = 1',
+            "opcua[0].signals[0].queue_size is 100; it must be at least 250: the server samples "
+            "every 1 ms and sends every 250 ms, and would drop the rest\n"
+            "  in DIR/agent.toml, line 14\n"
+            "hint: try queue_size = 500",
+            id="a signal sampled too fast for its server's queue",
+        ),
+        pytest.param(
+            'node = "ns=2;s=press-01.ram_force"',
+            'node = "i=1"\nkind = "counter"\ndeadband = { absolute = 1 }',
+            'opcua[0].signals[0].deadband is a table; it must come with kind = "analog": of other '
+            "kinds every change matters\n"
+            "  in DIR/agent.toml, line 15\n"
+            "hint: leave it out",
+            id="a deadband of what counts",
+        ),
+        pytest.param(
+            'node = "ns=2;s=press-01.ram_force"',
+            'node = "i=1"\ndeadband = { absolute = 1, percent = 101 }',
+            "opcua[0].signals[0].deadband.percent is 101; it must be at most 100\n"
+            "  in DIR/agent.toml, line 14",
+            id="more than all of the range",
+        ),
+        pytest.param(
+            'node = "ns=2;s=press-01.ram_force"',
+            'node = "i=1"\ndeadband = { absolute = 1, percent = 2 }',
+            "opcua[0].signals[0].deadband.percent is 2; a deadband must be one of absolute and "
+            "percent\n"
+            "  in DIR/agent.toml, line 14\n"
+            "hint: such as deadband = { absolute = 0.5 } or deadband = { percent = 1 }",
+            id="two deadbands in one",
+        ),
+        pytest.param(
+            'node = "ns=2;s=press-01.ram_force"',
+            'node = "i=1"\nkind = "waveform"',
+            'opcua[0].signals[0].rate_hz is missing; it must be given with kind = "waveform"\n'
+            "  in DIR/agent.toml, line 11\n"
+            "hint: say how many values a second its arrays hold, such as rate_hz = 25600",
+            id="a waveform without its rate",
+        ),
+        pytest.param(
+            'node = "ns=2;s=press-01.ram_force"',
+            'node = "i=1"\nrate_hz = 1000',
+            'opcua[0].signals[0].rate_hz is 1000; it must come with kind = "waveform"\n'
+            "  in DIR/agent.toml, line 14\n"
+            "hint: leave it out",
+            id="a rate of what is no waveform",
+        ),
+        pytest.param(
+            'node = "ns=2;s=press-01.ram_force"',
+            'node = "i=1"\nstate = true',
+            'opcua[0].signals[0].state is true; it must come with kind = "text": a state is told '
+            "by its name\n"
+            "  in DIR/agent.toml, line 14\n"
+            'hint: read numbers that stand for states with kind = "discrete"',
+            id="a state that is a number",
+        ),
+        pytest.param(
+            'payload = { json = { value = "v", time = "ts" } }',
+            'payload = { json = { value = "v" } }\nkind = "waveform"',
+            'mqtt[0].topics[0].kind is "waveform"; it must be "analog", "counter", "discrete" or '
+            '"text": waveforms over MQTT come with a later version\n'
+            "  in DIR/agent.toml, line 21\n"
+            "hint: read them over OPC UA, or leave the topic out",
+            id="a waveform over MQTT",
+        ),
+        pytest.param(
+            "[[mqtt]]",
+            "[[opcua.events]]\nname = 'alarms'\nstate = 'Execte'\n[[mqtt]]",
+            'opcua[0].events[0].state is "Execte"; it must be "Clearing", "Stopped", "Starting", '
+            '"Idle", "Suspended", "Execute", "Stopping", "Aborting", "Aborted", "Holding", "Held", '
+            '"Unholding", "Suspending", "Unsuspending", "Resetting", "Completing" or "Complete"\n'
+            "  in DIR/agent.toml, line 17\n"
+            'hint: did you mean "Execute"?',
+            id="a state that PackML does not know",
+        ),
+        pytest.param(
+            "[[mqtt]]",
+            "[[opcua.events]]\nname = 'alarms'\nstate_clear = 'Execute'\n[[mqtt]]",
+            'opcua[0].events[0].state_clear is "Execute"; it must come with state, which says what '
+            "ends with the last alarm\n"
+            "  in DIR/agent.toml, line 17\n"
+            'hint: add state = "Aborted", or leave it out',
+            id="the end of a state that never begins",
+        ),
+        pytest.param(
+            "[[mqtt]]",
+            "[[opcua.events]]\nname = 'alarms'\nalarms = false\nstate = 'Held'\n[[mqtt]]",
+            'opcua[0].events[0].state is "Held"; it must come with alarms: only they are active '
+            "for a while\n"
+            "  in DIR/agent.toml, line 18\n"
+            "hint: say alarms = true",
+            id="a state of what does not last",
+        ),
+        pytest.param(
+            "[[mqtt]]",
+            "[[opcua.signals]]\nname = 'state'\nnode = 'i=1'\n"
+            "[[opcua.events]]\nname = 'alarms'\nstate = 'Held'\n[[mqtt]]",
+            'opcua[0].events[0].state_signal is "state" by default; opcua[0].signals[1] is the '
+            "same signal of the same machine, in DIR/agent.toml, line 16\n"
+            "  in DIR/agent.toml, line 18\n"
+            "hint: name one of them differently, or remove it",
+            id="a state signal of a name that is taken",
+        ),
+        pytest.param(
+            "[[mqtt]]",
+            "[[opcua.events]]\nname = 'ram_force'\n[[mqtt]]",
+            'opcua[0].events[0].name is "ram_force"; opcua[0].signals[0] is the same signal of the '
+            "same machine, in DIR/agent.toml, line 12\n"
+            "  in DIR/agent.toml, line 16\n"
+            "hint: name one of them differently, or remove it",
+            id="events of a name that is taken",
         ),
         pytest.param(
             'name = "floor"',

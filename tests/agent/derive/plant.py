@@ -35,6 +35,7 @@ SIGNALS = (
     signal("power", raw=True),
     signal("zone", machine="oven-01"),
     signal("speed", machine="conveyor-01", source="mqtt", hold_ns=2 * SECOND_NS),
+    signal("state", kind="text", state=True),
 )
 
 
@@ -48,6 +49,7 @@ class Plant:
         self.stored = NO_CHECKPOINT
         self.committed = SampleLedger()
         self.windows: list[Rows] = []
+        self.samples: list[Rows] = []
         self.anomalies: list[Anomaly] = []
         self.derive = Derive(self.table, DetectSettings(), SampleLedger(), NO_CHECKPOINT)
 
@@ -64,6 +66,7 @@ class Plant:
         """Collect and revise, as a commit does."""
         derived = self.derive.collect()
         self.windows += [derived.windows, self.derive.revise()]
+        self.samples.append(derived.samples)
         self.anomalies += derived.anomalies
         self.committed = self.derive.samples.copy()
         return derived

@@ -6,8 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from agent.batch import Batch
-from agent.derive import AHEAD_MAX_NS, BEHIND_MAX_NS
+from agent.batch import AHEAD_MAX_NS, BEHIND_MAX_NS, Batch
 from agent.derive.clocks import CLOCKS_MAX, retime
 from agent.signals import SECOND_NS
 from tests.agent.derive.plant import BAD, START, Plant, batch, moving

@@ -6,13 +6,14 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.batch import empty
-from agent.derive import AHEAD_MAX_NS, NO_CHECKPOINT, Derive, DetectSettings
+from agent.batch import AHEAD_MAX_NS, BAD_NO_COMMUNICATION, empty
+from agent.derive import NO_CHECKPOINT, Derive, DetectSettings
 from agent.ledger import SampleLedger
-from agent.signals import MACHINE_SIGNAL, SECOND_NS
+from agent.signals import KINDS, MACHINE_SIGNAL, SECOND_NS, Kind
 from tests.agent.derive.plant import (
     BAD,
     SEEDED,
@@ -33,8 +34,7 @@ ACTIONS = st.sampled_from(
 @SEEDED
 @given(st.data())
 def test_the_ledger_balances_whatever_happens(data: st.DataObject) -> None:
-    plant, now, sent, forgotten = Plant(), START, 0, 0
-    texts = 0
+    plant, now, sent, forgotten, told_before = Plant(), START, 0, 0, 0
     for action in data.draw(st.lists(ACTIONS, min_size=5, max_size=40)):
         source = data.draw(st.sampled_from(["opc", "mqtt"]))
         now += data.draw(st.sampled_from([0, TENTH, SECOND_NS, 20 * SECOND_NS]))
@@ -50,21 +50,29 @@ def test_the_ledger_balances_whatever_happens(data: st.DataObject) -> None:
         elif action == "crash":
             sent = plant.committed.received
             forgotten += plant.committed.pending
+            told_before += _told(plant)
+            plant.windows.clear()  # a window that begins anew after it is no revision
             plant.crash()
         elif action == "stop":
             plant.stop()
         if action == "take" and data.draw(st.booleans()):
             continue  # not committed: a crash may come first
-        texts += int((plant.collect().samples["signal"] == TEXT).sum())
+        plant.collect()
+        samples = np.concatenate(plant.samples)
+        came = samples["status"] != BAD_NO_COMMUNICATION
+        texts = int((np.isin(samples["signal"], TEXTS) & came).sum())
         ledger = plant.derive.samples
         assert ledger.balanced, ledger
         assert ledger.received == sent
         assert ledger.dropped.total() == ledger.dropped["restart_gap"] == forgotten
-        told = sum(int(row["n"]) for row in plant.newest.values())
-        assert told + texts == ledger.derived
+        assert told_before + _told(plant) + texts == ledger.derived
 
 
-TEXT = [one.kind for one in SIGNALS].index("text")
+def _told(plant: Plant) -> int:
+    return sum(int(row["n"]) for row in plant.newest.values()) if plant.windows else 0
+
+
+TEXTS = [number for number, one in enumerate(SIGNALS) if one.kind == "text"]
 
 
 def _samples(data: st.DataObject, source: str, now: int) -> list[Any]:
@@ -168,3 +176,65 @@ def test_signals_that_come_later_are_taken_up() -> None:
         plant.table.add(signal(f"extra-{i}"))
     plant.take("opc", [(i, START, 1.0) for i in range(1, 40)], START + SECOND_NS)
     assert sorted(plant.collect().windows["signal"].tolist()) == list(range(40))
+
+
+def test_a_lost_connection_is_told_of_each_signal_whose_samples_go_out_one_by_one() -> None:
+    plant = Plant()
+    plant.take("opc", [(2, START, "A7"), (3, START + 5 * SECOND_NS, 4.5)], START + 3 * SECOND_NS)
+    plant.collect()
+    before = plant.derive.samples.copy()
+    plant.derive.lose("opc", "cable", START + 9 * SECOND_NS)
+    rows = plant.collect().samples
+    assert [(row["signal"], row["time_ns"]) for row in rows] == [
+        (2, START + 3 * SECOND_NS), (3, START + 5 * SECOND_NS + 1), (6, START + 3 * SECOND_NS),
+    ]  # fmt: skip
+    assert set(rows["status"].tolist()) == {BAD_NO_COMMUNICATION}
+    assert np.isnan(rows["value"]).all()
+    assert set(rows["text"].tolist()) == {-1}
+    assert plant.derive.samples.received == before.received
+    assert plant.derive.samples.derived == before.derived
+
+
+@pytest.mark.parametrize("restart", ["none", "stop", "crash"])
+def test_a_loss_is_told_once_whatever_comes_between(restart: str) -> None:
+    plant = Plant()
+    plant.take("opc", [(2, START, "A7")], START + 3 * SECOND_NS)
+    plant.derive.lose("opc", "cable", START + 9 * SECOND_NS)
+    assert len(plant.collect().samples) == 4
+    if restart == "stop":
+        plant.stop()
+    elif restart == "crash":
+        plant.crash(journaled=["opc"])
+    plant.derive.lose("opc", "still", START + 10 * SECOND_NS)
+    assert len(plant.collect().samples) == 0
+    plant.take("opc", [], START + 20 * SECOND_NS)
+    assert len(plant.collect().samples) == 0, "nothing is said when it is back"
+    plant.derive.lose("opc", "again", START + 30 * SECOND_NS)
+    assert set(plant.collect().samples["time_ns"].tolist()) == {START + 20 * SECOND_NS}
+
+
+def test_a_source_that_never_vouched_is_missed_from_its_loss_on() -> None:
+    plant = Plant()
+    plant.derive.lose("opc", "cable", START + 9 * SECOND_NS)
+    assert set(plant.collect().samples["time_ns"].tolist()) == {START + 9 * SECOND_NS}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "text"])
+def test_after_a_loss_no_window_of_any_kind_is_good_until_a_sample_comes_again(kind: Kind) -> None:
+    plant = Plant(signal("force", kind=kind))
+    plant.take("opc", [(0, START, 7.0)], START + SECOND_NS)
+    plant.derive.lose("opc", "cable", START + 2 * SECOND_NS)
+    plant.derive.pass_time("opc", START + 3 * SECOND_NS)
+    plant.take("opc", [], START + 4 * SECOND_NS)
+    plant.take("opc", [(0, START + 5 * SECOND_NS, 8.0)], START + 6 * SECOND_NS)
+    plant.collect()
+    assert [row["good"] for row in plant.rows] == [1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+
+
+def test_the_level_of_a_waveform_is_watched_as_that_of_an_analog_signal() -> None:
+    plant = Plant(signal("vibration", kind="waveform"))
+    plant.take("opc", moving(0, 30.0), START + 30 * SECOND_NS)
+    plant.take("opc", [(0, START + 30 * SECOND_NS, 90.0)], START + 31 * SECOND_NS)
+    plant.collect()
+    assert [one.detector for one in plant.anomalies] == ["level"]
+    assert all(math.isfinite(row["mean"]) and math.isfinite(row["std"]) for row in plant.rows)

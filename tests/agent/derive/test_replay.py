@@ -53,7 +53,7 @@ def _samples(rng: np.random.Generator, source: str, now: int, share: float) -> l
         if rng.random() < share:
             time_ns -= int(rng.choice([SECOND_NS, 7 * SECOND_NS, 60 * SECOND_NS, 10**17]))
         text = SIGNALS[number].kind == "text"
-        value = "A7" if text else float(rng.normal())
+        value = str(rng.choice(["A7", "Held: jam"])) if text else float(rng.normal())
         samples.append((number, time_ns, value, int(rng.choice([0, 0, 0, 0, 0, BAD]))))
     return samples
 
@@ -67,7 +67,7 @@ def play(derive: Derive, calls: list[Call]) -> list[Any]:
             told.append(
                 (bits(derived.windows), bits(derived.samples), derived.texts, bits(revised))
             )
-            told.append(repr(derived.anomalies))
+            told.append(repr((derived.anomalies, derived.states)))
         else:
             getattr(derive, name)(*arguments)
     return told

@@ -26,6 +26,7 @@ from agent.lines.encode import (
     machine_line,
     point,
     signal_line,
+    state_line,
 )
 from agent.lines.report import Reporter
 from agent.outbox import Usage
@@ -225,10 +226,20 @@ def test_an_anomaly_line_keeps_its_start_and_names_its_end() -> None:
     assert read[3] == 100
 
 
+def test_a_state_is_a_whole_statement_and_says_once_over_how_long_it_was() -> None:
+    line = state_line(PATH, "press-01", 5, "Held", 'bin "3" is empty', None)
+    head = b"state,enterprise=acme,site=guiyang,area=assembly,line=line-1,machine=press-01 "
+    assert line == head + rb'state="Held",reason="bin \"3\" is empty" 5'
+    over = state_line(PATH, "press-01", 5, "Execute", "", 12.0)
+    assert over == head + b'state="Execute",reason="",duration_s=12 5'
+
+
 def test_the_gateway_line_carries_the_ledger_and_stands_for_its_area() -> None:
     ledger = Ledger(SampleLedger(10, 7, pending=2), LineLedger(6, 3, 1))
     ledger.samples.filtered["same_time"] = 1
     ledger.samples.retimed["clock_ahead"] = 4
+    ledger.samples.missed.update(outage=2, message=5)
+    ledger.samples.recovered["history"] = 6
     ledger.lines.dropped["quota"] = 2
     ledger.sinks = {"a": SinkLedger(withheld=1), "b": SinkLedger(withheld=2)}
     written = gateway_line(
@@ -241,9 +252,9 @@ def test_the_gateway_line_carries_the_ledger_and_stands_for_its_area() -> None:
     assert fields == {
         "received": 10, "derived": 7, "filtered": 1, "dropped": 0, "pending": 2, "made": 6,
         "acknowledged": 3, "waiting": 1, "replaced": 0, "dead_letter": 0, "lines_dropped": 2,
-        "retimed": 4, "withheld": 3, "balanced": True, "outbox_bytes": 5, "outbox_bytes_max": 9,
-        "hours_left": 61.0, "oldest_s": 2.0, "lag_ms": 2.0, "clock_steps": 1, "version": "0.1",
-        "signals": 3,
+        "retimed": 4, "missed": 7, "recovered": 6, "withheld": 3, "balanced": True,
+        "outbox_bytes": 5, "outbox_bytes_max": 9, "hours_left": 61.0, "oldest_s": 2.0,
+        "lag_ms": 2.0, "clock_steps": 1, "version": "0.1", "signals": 3,
     }  # fmt: skip
 
 

@@ -139,6 +139,28 @@ def test_rejected_messages_are_received_and_filtered_by_cause_and_the_ledger_bal
     asyncio.run(run())
 
 
+def test_what_was_missed_and_recovered_is_counted_beside_the_balance() -> None:
+    async def run() -> None:
+        source, outbox = MemorySource(), Outbox()
+        source.lacks, source.regained = {"outage": 1}, {"history": 2}
+        async with Gateway(source, outbox=outbox).running() as pipeline:
+            await until(lambda: outbox.ledger().samples.missed == {"outage": 1}, "counted")
+            source.lacks = {"outage": 1, "server_queue": 4}
+            source.regained = {"history": 5}
+            await pipeline.remove(source.name)
+            other = MemorySource()
+            other.regained = {"held": 1}
+            pipeline.add(other)
+            await until(lambda: "held" in outbox.ledger().samples.recovered, "counted")
+        samples = outbox.ledger().samples
+        assert samples.missed == {"outage": 1, "server_queue": 4}
+        assert samples.recovered == {"history": 5, "held": 1}
+        assert samples.received == 0
+        assert samples.balanced
+
+    asyncio.run(run())
+
+
 def test_an_urgent_acknowledgement_does_not_wait_for_the_interval() -> None:
     async def run() -> None:
         source, outbox = MemorySource(), Outbox()

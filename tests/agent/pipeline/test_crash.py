@@ -229,3 +229,36 @@ def test_a_journal_that_cannot_be_read_to_its_end_gives_up_open_windows_and_bala
 
 async def acknowledged(source: MemorySource, batches: int) -> None:
     await until(lambda: len(source.acknowledged) == batches, "committed")
+
+
+@pytest.mark.parametrize("journal", ["auto", "never"])
+@pytest.mark.parametrize("crash", [True, False])
+def test_after_a_restart_a_source_is_told_until_when_it_had_vouched_as_committed(
+    journal: str, crash: bool
+) -> None:
+    async def run() -> None:
+        store = Store()
+        source, outbox = MemorySource(), Mortal(store, NEVER, after=False)
+        async with Gateway(source, outbox=outbox, journal=journal).running():
+            for number in range(2):
+                source.feed(batch(number + 1))
+                await until(lambda: len(source.acknowledged) == number + 1, "committed")  # noqa: B023
+            outbox.dead = crash
+            source.feed(batch(3))
+            await until(lambda: source.taken == 3, "taken")
+        assert source.remembered_ns == 0
+        if not crash:
+            MemoryOutbox.close(outbox)
+        again = MemorySource()
+        async with Gateway(again, outbox=Outbox(store), journal=journal).running() as pipeline:
+            await until(lambda: again.connects == 1, "connected")
+            vouched_ns = START_NS + (2 if crash else 3) * SECOND_NS
+            assert again.remembered_ns == vouched_ns
+            again.feed(batch(5))
+            await until(lambda: again.acknowledged == [0], "committed")
+            await pipeline.remove(again.name)
+            other = MemorySource()
+            pipeline.add(other)
+            assert other.remembered_ns == START_NS + 5 * SECOND_NS
+
+    asyncio.run(run())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 
@@ -15,6 +18,7 @@ from agent.pipeline.journal import (
     Passed,
     Revised,
     Took,
+    Vouched,
     unpack,
 )
 from agent.pipeline.keeping import Keeping, Tails
@@ -66,8 +70,12 @@ CALLS: list[Call] = [
     Revised(),
     Passed("press", START + 9),
     Took("floor", empty(START, START), packets(9)),
-    Opened([{"signal": 3, "detector": "level", "value": float("nan"), "ended_ns": None}]),
+    Opened(
+        [{"signal": 3, "detector": "level", "value": float("nan"), "ended_ns": None}],
+        [{"state": "Held"}],
+    ),
     Took("press", batch(1)),
+    Vouched({"press": START + 7, "floor": 0}),
 ]
 
 
@@ -78,6 +86,18 @@ def test_calls_come_back_in_their_order_bit_by_bit() -> None:
     assert all(same(ours, theirs) for ours, theirs in kept)
     (opened,) = [call for call in again if isinstance(call, Opened)]
     assert opened.anomalies[0]["detector"] == "level"
+    assert opened.states == [{"state": "Held"}]
+
+
+def test_only_the_newest_of_until_when_was_vouched_is_kept() -> None:
+    calls: list[Call] = [Revised(), Vouched({"press": 1}), Revised(), Vouched({"press": 2})]
+    assert Journal(calls).calls == [Revised(), Vouched({"press": 2}), Revised()]
+
+
+def test_a_blob_of_the_first_format_is_still_read() -> None:
+    body = zlib.compress(b'{"calls":[["o",[{"signal":3}]],["r"]],"ways":[0,0,0,0]}')
+    head = struct.pack("<BI", 1, len(zlib.decompress(body)))
+    assert unpack(head + body) == [Opened([{"signal": 3}]), Revised()]
 
 
 def test_heartbeats_with_nothing_between_them_are_one_and_the_newest_counts() -> None:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import duckdb
 import httpx
 import pytest
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
+from agent.lines.encode import state_line
+from agent.signals import Path as AgentPath
 from tests.cloud import lines
 from tests.cloud.server import RunningCloud, running_cloud, until
 
@@ -304,12 +307,33 @@ def test_fields_and_tags_outside_the_contract_are_kept(tmp_path: Path) -> None:
         assert means(cloud, "strange") == [1.5]
         assert means(cloud, "tagged") == []
         cloud.stop()
-        import duckdb
-
         with duckdb.connect(str(cloud.data / "andon.duckdb"), read_only=True) as database:
             rows = database.execute('SELECT tags, field, "integer" FROM other').fetchall()
         assert ("extra", 7) in [(field, value) for _, field, value in rows]
         assert any(json.loads(tags).get("shift") == "early" for tags, _, _ in rows)
+
+
+def test_states_of_machines_are_kept_as_the_agent_tells_them(tmp_path: Path) -> None:
+    path = AgentPath("acme", "guiyang", "assembly", "line-1")
+    told = [
+        state_line(path, "press-01", START_NS, "Held", "no material", None),
+        state_line(path, "press-01", START_NS, "Held", "no material", 2.5),
+        state_line(path, "press-01", START_NS + lines.SECOND_NS, "Execute", "", None),
+    ]
+    with running_cloud(tmp_path) as cloud:
+        assert cloud.write(b"\n".join(told).decode()).status_code == 204
+        cloud.stop()
+        with duckdb.connect(str(cloud.data / "andon.duckdb"), read_only=True) as database:
+            rows = database.execute(
+                "SELECT machine, state, reason, duration_s FROM state ORDER BY time_ns, duration_s"
+            ).fetchall()
+            (others,) = database.execute("SELECT count(*) FROM other").fetchall()
+    assert rows == [
+        ("press-01", "Held", "no material", 2.5),
+        ("press-01", "Held", "no material", None),
+        ("press-01", "Execute", "", None),
+    ]
+    assert others == (0,)
 
 
 def test_a_large_write_is_visible_on_the_board_at_once(cloud: RunningCloud) -> None:

@@ -197,6 +197,8 @@ def test_an_outbox_tells_its_lag_and_its_gateway_accounts_for_itself(cloud: Runn
             "balanced": True,
             "samples": {"received": 8, "derived": 8, "filtered": 0, "dropped": 0, "pending": 0},
             "retimed": 3,
+            "missed": 4,
+            "recovered": 5,
             "lines": {
                 "made": 11, "acknowledged": 5, "waiting": 2, "replaced": 1, "dead_letter": 1,
                 "dropped": 2,

@@ -187,7 +187,8 @@ def test_a_database_of_the_first_version_opens_and_learns_the_later_columns(
     [line] = store.read("live_gateways")
     store.close()
     assert (known.received, list(known.void), known.repeats) == ([(1, 6)], [(7, 9)], 3)
-    assert (line["retimed"], line["hours_left"]) == (3, 61.5)
+    assert (line["retimed"], line["missed"], line["recovered"]) == (3, 4, 5)
+    assert line["hours_left"] == 61.5
 
 
 def test_a_read_while_the_database_is_away_says_to_come_back(desk: Desk) -> None:

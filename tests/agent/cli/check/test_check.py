@@ -37,7 +37,8 @@ def test_a_good_configuration_is_summed_up_with_real_values_on_stdout(file: Path
         "  gateway    gw-1, acme/guiyang/assembly/line-1\n"
         "  data       /var/lib/andon\n"
         "  outbox     at most 1,024 MB and 90 days, 1.6 GB a day to the disk, journal auto\n"
-        "  source     press, opc.tcp://10.0.0.5:4840: 1 signal, sent every 250 ms\n"
+        "  source     press, opc.tcp://10.0.0.5:4840: 1 signal, sent every 250 ms, in the "
+        "clear\n"
         "  source     floor, mqtt://10.0.0.9:1883: floor/+/+\n"
         "  signals    1 named, 20,000 at most\n"
         "  sink       cloud, https://andon.acme.example, bucket andon\n"
@@ -55,6 +56,19 @@ def test_what_is_not_there_or_off_is_said_too(file: Path) -> None:
     assert "  machines   press-01\n" in result.stdout
     assert "  sink       none: what is read goes nowhere\n" in result.stdout
     assert "  detection  off\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("security", "said"),
+    [
+        ('security = "auto"', "1 signal and 1 kind of events, sent every 250 ms\n"),
+        ('security = "Basic256"', "250 ms, secured by Basic256, which is deprecated\n"),
+    ],
+)
+def test_events_and_what_is_not_safe_are_said(file: Path, security: str, said: str) -> None:
+    text = GOOD.replace('security = "none"', security)
+    file.write_text(text.replace("[[mqtt]]", "[[opcua.events]]\nname = 'alarms'\n[[mqtt]]"))
+    assert said in run(file).stdout
 
 
 def test_a_bad_configuration_is_told_on_stderr_and_the_exit_code_says_so(file: Path) -> None:
@@ -77,14 +91,15 @@ def test_json_gives_the_summary_or_the_problems_on_stdout(file: Path) -> None:
     good = json.loads(run(file, "--json").stdout)
     assert (good["valid"], good["gateway"], good["signals"]) == (True, "gw-1", 1)
     assert [source["name"] for source in good["sources"]] == ["press", "floor"]
-    file.write_text(GOOD.replace("security", "securty"))
+    file.write_text(GOOD.replace("security", "securty").replace("node =", "knot ="))
     result = run(file, "--json")
     bad = json.loads(result.stdout)
     assert result.exit_code == ExitCode.CONFIG
     assert bad["valid"] is False
     assert [(p["path"], p["line"]) for p in bad["problems"]] == [
-        ("opcua[0].security", 5),
         ("opcua[0].securty", 9),
+        ("opcua[0].signals[0].node", 11),
+        ("opcua[0].signals[0].knot", 13),
     ]
 
 

@@ -56,6 +56,20 @@ def test_signals_come_go_and_are_changed_on_the_living_connection(folder: Path) 
     assert found.sources[0].signals == Items(changed=("press-01/ram_force",))
 
 
+def test_how_a_variable_is_sampled_changes_on_the_living_connection(folder: Path) -> None:
+    found = differing(folder, 'name = "ram_force"', 'name = "ram_force"\nqueue_size = 7')
+    assert found.sources == (
+        Change("press", "changed", (), Items(changed=("press-01/ram_force",))),
+    )
+
+
+def test_events_need_a_new_connection_and_are_signals_that_come(folder: Path) -> None:
+    events = "[[opcua.events]]\nname = 'alarms'\nstate = 'Held'\n[[mqtt]]"
+    (change,) = differing(folder, "[[mqtt]]", events).sources
+    assert change.what == "reconnects"
+    assert change.signals == Items(("press-01/alarms", "press-01/state"))
+
+
 def test_an_option_of_the_server_that_changes_what_its_signals_are_says_which(folder: Path) -> None:
     (change,) = differing(folder, 'machine = "press-01"', 'machine = "press-02"').sources
     assert change.what == "changed"
@@ -67,7 +81,7 @@ def test_an_option_of_the_server_that_changes_what_its_signals_are_says_which(fo
     ("old", "new", "option"),
     [
         ("4840", "4841", "endpoint"),
-        ('security = "none"', 'security = "none"\nqueue_size = 7', "queue_size"),
+        ('security = "none"', 'security = "none"\nitems_max = 7', "items_max"),
         ("1883", "1884", "url"),
         ('name = "floor"', 'name = "floor"\nqos = 0', "qos"),
     ],

@@ -1,0 +1,133 @@
+"""What was found, as TOML to paste, as JSON, and as a sentence for the person at the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.config.explain import toml as value_of
+from agent.sources.opcua.browse.kinds import BY_TYPE
+
+if TYPE_CHECKING:
+    from agent.config import OpcuaConfig
+    from agent.sources.opcua.browse import AddressSpace, Bounds, Offer, Proposal
+
+DESCRIPTION_CHARS_MAX: Final = 1000
+COMMENT_CHARS_MAX: Final = 96
+
+
+def toml(server: OpcuaConfig, found: Proposal, password_env: str) -> str:
+    """Tables that `andon check` accepts beside a `[gateway]`.
+
+    Where no signal was found, all of it is comment: a server without signals is not valid.
+    """
+    lines = [
+        f"# {server.endpoint}: {len(found.signals):,} signals.",
+        *(f"# It follows {title}." for title in found.specifications),
+        "# A range beside a signal is what its instrument can tell, not a limit: limits are yours",
+        "# to set. What is guessed says so.",
+    ]
+    if not found.signals:
+        return "\n".join([*lines, ""])
+    for machine in found.machines:
+        if machine.model or machine.product_uri or machine.serial:
+            lines += ["", "[[machines]]", f"name = {value_of(machine.name)}"]
+            lines += [f"# serial number {_one_line(machine.serial)}"] if machine.serial else []
+            lines += [f"model = {_text(machine.model)}"] if machine.model else []
+            asset = machine.product_uri or machine.serial
+            lines += [f"asset_id = {_text(asset)}"] if asset else []
+    usual = Counter(offer.machine for offer in found.signals).most_common(1)[0][0]
+    lines += ["", "[[opcua]]", f"name = {value_of(server.name)}"]
+    lines += [f"endpoint = {value_of(server.endpoint)}", f"machine = {value_of(usual)}"]
+    if server.security != "auto":
+        lines.append(f"security = {value_of(server.security)}")
+    if server.user:
+        lines += [f"user = {_text(server.user)}", f'password = "${{{password_env}}}"']
+    for offer in found.signals:
+        lines += ["", *_signal(offer, usual)]
+    return "\n".join([*lines, ""])
+
+
+def _signal(offer: Offer, usual: str) -> Iterator[str]:
+    rows = [f"# {_one_line(comment)}" for comment in _comments(offer)]
+    rows += ["[[opcua.signals]]", f"name = {_text(offer.name)}", f"node = {_text(offer.node)}"]
+    if offer.machine != usual:
+        rows.append(f"machine = {value_of(offer.machine)}")
+    reason = "" if offer.reason == BY_TYPE else f"  # {_one_line(offer.reason)}"
+    rows.append(f"kind = {value_of(offer.kind)}{reason}")
+    if offer.rate_hz is not None:
+        rows.append(f"rate_hz = {offer.rate_hz:.10g}")
+    if offer.state:
+        rows.append("state = true")
+    if offer.unit:
+        rows.append(f"unit = {_text(offer.unit)}")
+    if offer.description:
+        rows.append(f"description = {_text(offer.description[:DESCRIPTION_CHARS_MAX])}")
+    if offer.kind == "waveform" and offer.rate_hz is None:
+        yield "# A waveform: the server does not say how often it is sampled. Add that as rate_hz."
+        rows = [row if row.startswith("#") else f"# {row}" for row in [*rows, "rate_hz = 1000"]]
+    yield from rows
+
+
+def _comments(offer: Offer) -> Iterator[str]:
+    yield offer.path
+    for title, span in (("EURange", offer.eu_range), ("InstrumentRange", offer.instrument_range)):
+        if span is not None:
+            yield f"{title} {span[0]:g} to {span[1]:g} {offer.unit}".rstrip()
+    if offer.enumeration:
+        yield ", ".join(offer.enumeration)
+    if offer.traits:
+        yield ", ".join(offer.traits)
+
+
+def document(space: AddressSpace, found: Proposal, bounds: Bounds) -> dict[str, Any]:
+    """The same as plain JSON values."""
+    counts = space.counts(bounds.depth_max)
+    return {
+        "endpoint": space.endpoint,
+        "from": space.start,
+        "namespaces": list(space.namespaces),
+        "specifications": list(found.specifications),
+        "machines": [asdict(machine) for machine in found.machines],
+        "signals": [asdict(offer) for offer in found.signals],
+        "nodes": counts.nodes,
+        "variables": counts.variables,
+        "not_looked_into": counts.not_browsed,
+        "left_out": dict(found.left_out),
+        "failed": dict(space.failed),
+        "missing": list(found.missing),
+    }
+
+
+def tell(space: AddressSpace, found: Proposal, bounds: Bounds) -> str:
+    """What was found and what was not, for a person."""
+    counts = space.counts(bounds.depth_max)
+    said = [f"{counts.nodes:,} nodes, {counts.variables:,} variables, {len(found.signals):,} shown"]
+    if found.left_out:
+        said.append(f"no signals: {_counted(found.left_out)}")
+    if space.failed:
+        said.append(f"nodes that could not be browsed: {_counted(space.failed)}")
+    if counts.not_browsed:
+        said.append(
+            f"{counts.not_browsed:,} nodes were not looked into: --nodes-max is "
+            f"{bounds.nodes_max:,}, --depth-max {bounds.depth_max}"
+        )
+    if found.missing:
+        said.append(f"not on this server: {', '.join(found.missing)}")
+    return "\n".join(said)
+
+
+def _counted(causes: Counter[str]) -> str:
+    return ", ".join(f"{cause} {count:,}" for cause, count in causes.most_common())
+
+
+def _one_line(text: str) -> str:
+    kept = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return kept if len(kept) <= COMMENT_CHARS_MAX else f"{kept[: COMMENT_CHARS_MAX - 3]}..."
+
+
+def _text(text: str) -> str:
+    """Text as TOML; characters that cannot be printed become spaces, but for line breaks."""
+    return value_of("".join(c if c.isprintable() or c == "\n" else " " for c in text))

@@ -1,0 +1,249 @@
+"""A conversation with one server: subscriptions and what is read of them, over several sessions.
+
+Enters: sessions, one after the other. Leaves: batches; where a session ended without being closed,
+the next one takes its subscriptions over (TransferSubscriptions), asks for the messages that did
+not come (Republish), and says again what held meanwhile. Where the server cannot do that, or some
+messages are gone, a new conversation begins, and the history fills the gap.
+
+Fails: as asyncua does, with OSError, TimeoutError or UaError.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+from asyncua import ua
+
+from agent.batch import Batch
+from agent.config import OpcuaConfig
+from agent.signals import Signal
+from agent.sources.drain import Taken
+from agent.sources.opcua.history import Filler, Span
+from agent.sources.opcua.publishing import Gap, Publisher, Stream, following, split_at
+from agent.sources.opcua.reading import Known, Reading
+from agent.sources.opcua.session import Session
+from agent.sources.opcua.subscription import Missing, Subscriptions
+from agent.sources.opcua.wire import Publication
+
+log = logging.getLogger("andon.opcua")
+
+MESSAGE: Final = "message"
+REPUBLISHED: Final = "republished"
+HISTORY_MARGIN_NS: Final = 10_000_000_000
+"""History is read from so long before the outage at most, in case something came late."""
+NODE_GONE: Final = int(ua.StatusCodes.BadNodeIdUnknown) >> 16
+"""The upper half of the StatusCode of an item whose node was deleted."""
+
+
+class Conversation:
+    """What was agreed on with a server, and the session over which it is spoken at present.
+
+    opening : batches to be handed on before anything else
+    gone : signals whose nodes were deleted while they were read
+    missing : why signals are not delivered, by their id
+    taken : publications that were handed on, of the present session
+    """
+
+    def __init__(
+        self, config: OpcuaConfig, session: Session, known: Known, now_ns: Callable[[], int]
+    ) -> None:
+        self.config = config
+        self.session = session
+        self.opening: list[Batch] = []
+        self.gone: set[int] = set()
+        self.missing: dict[int, Missing] = {}
+        self.publisher = Publisher(config.name, session)
+        self.reading = Reading(known)
+        self.subscriptions = Subscriptions(session, self.publisher, self.reading, config)
+        self.taken = Taken()
+        self._known = known
+        self._now_ns = now_ns
+        self._early = 0
+        self._until_ns = 0
+
+    def use(self, config: OpcuaConfig) -> None:
+        """From now on ask as this configuration says; `follow` brings it about."""
+        self.config = config
+        self.subscriptions.use(config)
+
+    @property
+    def is_living(self) -> bool:
+        """Whether its session lives, as far as is known."""
+        return self.publisher.lost is None
+
+    async def begin(self, signals: Sequence[tuple[int, Signal]]) -> None:
+        """Subscribe; signals : (id, signal)."""
+        self.reading.begin_outage(await self.session.now_ns())
+        await self.subscriptions.open()
+        await self.follow(signals)
+        self._early = len(self.publisher)
+        self._until_ns = await self.session.now_ns()
+
+    async def follow(self, signals: Sequence[tuple[int, Signal]]) -> None:
+        """Read these signals and no others; those that are not delivered are told as Bad."""
+        gone, self.gone = self.gone, set()
+        await self.subscriptions.drop(sorted(gone))
+        missing = await self.subscriptions.follow(signals)
+        told = {
+            number: one.status
+            for number, one in missing.items()
+            if number not in gone and self.missing.get(number) != one
+        }
+        if told:
+            self.opening.append(self.reading.told(told, self._now_ns()))
+            self.publisher.nudge()
+        self.missing = missing
+
+    async def resume(self, session: Session) -> bool:
+        """Go on over another session; False where the server does not, or messages are gone.
+
+        What the server still had is handed on in either case.
+        """
+        streams = self.subscriptions.streams
+        available = await self._transfer(session, streams)
+        if available is None:
+            return False
+        publisher = Publisher(self.config.name, session)
+        again, is_whole = [], True
+        for stream in streams:
+            found, whole = await _catch_up(publisher, stream, available[stream.number])
+            again += found
+            is_whole &= whole
+        held = self.reading.held(self._now_ns()) if is_whole else None
+        self.opening = [*([held] if held is not None else []), *self.opening]
+        if again:
+            batch = self.reading.batch(again, self._now_ns(), is_early=True)
+            self._known.recovered[REPUBLISHED] += len(batch)
+            self.opening.append(batch)
+        if not is_whole:
+            await _delete(session, streams)
+            return False
+        self.session = self.subscriptions.session = session
+        self.publisher = self.subscriptions.publisher = publisher
+        self.taken, self._early = Taken(), 0
+        for stream in streams:
+            stream.published_ns = 0
+            publisher.add(stream)
+        return True
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """What is read, in order, until the session is lost (SourceUnreachable) or closed."""
+        while self.opening:
+            yield self.opening.pop(0)
+        async for batch in self._fill():
+            yield batch
+        while True:
+            while self.opening:
+                yield self.opening.pop(0)
+            came = await self.publisher.take()
+            if not came and self.publisher.is_stopped:
+                return
+            async for batch in self._read(came):
+                yield batch
+            self.taken.add(sum(isinstance(one, Publication) for one in came))
+
+    async def _transfer(
+        self, session: Session, streams: Sequence[Stream]
+    ) -> dict[int, list[int]] | None:
+        """The messages that the server still has, by subscription; None where it has not all."""
+        parameters = ua.TransferSubscriptionsParameters()
+        parameters.SubscriptionIds = [stream.number for stream in streams]
+        parameters.SendInitialValues = False
+        services = session.client.uaclient.session
+        try:
+            results = await services.transfer_subscriptions(parameters)
+        except ua.UaError as error:
+            log.debug("%s: subscriptions are not transferred: %s", self.config.name, error)
+            return None
+        taken = [s for s, r in zip(streams, results, strict=True) if r.StatusCode.is_good()]
+        if len(taken) < len(streams):
+            await _delete(session, taken)
+            return None
+        return {
+            stream.number: list(result.AvailableSequenceNumbers or ())
+            for stream, result in zip(streams, results, strict=True)
+        }
+
+    async def _read(self, came: Sequence[Publication | Gap]) -> AsyncIterator[Batch]:
+        publications: list[Publication] = []
+        for one in came:
+            if isinstance(one, Publication):
+                publications.append(one)
+                continue
+            if publications:
+                yield self._batch(publications)
+            publications = []
+            again = await self.publisher.again(one)
+            lost = len(one.numbers) - len(again)
+            if lost:
+                self._known.missed[MESSAGE] += lost
+                log.error("%s: %d messages of the server are lost", self.config.name, lost)
+            if again:
+                batch = self._batch(again)
+                self._known.recovered[REPUBLISHED] += len(batch)
+                yield batch
+        if publications:
+            yield self._batch(publications)
+
+    def _batch(self, publications: Sequence[Publication]) -> Batch:
+        is_early, self._early = self._early > 0, max(0, self._early - len(publications))
+        batch = self.reading.batch(publications, self._now_ns(), is_early=is_early)
+        gone = (batch.status >> 16) == NODE_GONE
+        if gone.any():
+            self.gone.update(batch.signal[gone].tolist())
+        return batch
+
+    async def _fill(self) -> AsyncIterator[Batch]:
+        """What the server's history has of the outage, signal by signal, before anything live."""
+        if self.config.history == "never" or self._known.vouched_ns <= 0 or not self._until_ns:
+            return
+        spans = self._spans()
+        if not spans:
+            return
+        session, samples = self.session, 0
+        filler = Filler(session.client, self.reading.decoder, session.limits.nodes_per_history_max)
+        async for items in filler.fill(spans):
+            samples += len(items.handle)
+            yield self.reading.history(items, self._now_ns())
+        self.reading.filled(filler.filled)
+        self._until_ns = 0
+        if filler.filled:
+            log.info(
+                "%s: the server's history of the outage brought %d samples of %d signals; of %d "
+                "it has none", self.config.name, samples, len(filler.filled), len(filler.failed),
+            )  # fmt: skip
+
+    def _spans(self) -> list[Span]:
+        since_ns = self._known.vouched_ns - HISTORY_MARGIN_NS
+        spans = []
+        for number, (handle, node) in self.subscriptions.handles().items():
+            at = self.session.node(node)
+            after_ns = max(int(self._known.last_ns[number]), since_ns)
+            if at is not None and after_ns < self._until_ns:
+                spans.append(Span(handle, at, after_ns, self._until_ns))
+        return spans
+
+
+async def _catch_up(
+    publisher: Publisher, stream: Stream, available: Sequence[int]
+) -> tuple[list[Publication], bool]:
+    """The messages of a transferred subscription that did not come, and whether these are all."""
+    if stream.expected is None:
+        return [], not available
+    wanted, known = split_at(stream.expected, available)
+    for number in known:
+        publisher.acknowledge(stream.number, number)
+    found = await publisher.again(Gap(stream, tuple(wanted)))
+    whole = len(found) == len(wanted)
+    for one in found:
+        whole &= one.sequence == stream.expected
+        stream.expected = following(one.sequence)
+    return found, whole
+
+
+async def _delete(session: Session, streams: Sequence[Stream]) -> None:
+    if streams:
+        services = session.client.uaclient.session
+        await services.delete_subscriptions([stream.number for stream in streams])

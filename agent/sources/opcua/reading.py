@@ -1,0 +1,273 @@
+"""Reading: from decoded items to batches, and what stays known of each signal over connections.
+
+Enters: publications of one session, and history that was read. Leaves: batches in the order things
+came, which vouch for silence up to the oldest of the subscriptions' last publications, less an
+allowance (`vouch.py`). Nothing fails here; what is not news is left out and counted.
+
+The first notification of an item may carry the time of a change long ago. What it says is that the
+value holds now; since when is known only where the subscription went on, where the history was read
+to its end, or where time, value and status are those of the last sample before the outage. Then it
+holds since the source last vouched. Else it is taken no earlier than one publishing and sampling
+interval before its publication.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, SupportsInt
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.batch import AHEAD_MAX_NS, BEHIND_MAX_NS, Batch, Float64, Int64, UInt32, Waveform
+from agent.signals import Kind
+from agent.sources.opcua.wire import Decoder, Items, Publication
+from agent.sources.vouch import Vouch
+
+MS_NS: Final = 1_000_000
+SERVER_QUEUE: Final = "server_queue"
+OUTAGE: Final = "outage"
+HISTORY: Final = "history"
+HELD: Final = "held"
+REPEATED: Final = "repeated"
+"""Cause of filtering: a notification of what the history had brought."""
+
+CLOCK_BACK_NS: Final = 1_000_000_000
+
+_NEVER: Final = np.iinfo(np.int64).min
+_GREW_MIN: Final = 64
+
+_WRONG: Final = -1
+"""What `vouched_ns` is of a clock that went back."""
+
+Rows = npt.NDArray[np.intp]
+
+
+class Known:
+    """What is known of a source's signals, by their ids; it outlives connections.
+
+    vouched_ns : until when the source vouched, by the server's clock; 0 before it ever did
+    last_ns, value, status : of the last sample of each signal
+    said_ns : its time as the server said it, which may be long before it was first told
+    missed, recovered, rejected : counts of the ledger, by cause
+    """
+
+    def __init__(self) -> None:
+        self.vouched_ns = 0
+        self.missed: Counter[str] = Counter()
+        self.recovered: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.last_ns: Int64 = np.empty(0, np.int64)
+        self.said_ns: Int64 = np.empty(0, np.int64)
+        self.value: Float64 = np.empty(0, np.float64)
+        self.status: UInt32 = np.empty(0, np.uint32)
+        self.texts: dict[int, str] = {}
+
+    def grow(self, count: int) -> None:
+        """Have room for ids below `count`."""
+        more = count - len(self.last_ns)
+        if more > 0:
+            more = max(more, _GREW_MIN, len(self.last_ns))
+            self.last_ns = np.append(self.last_ns, np.full(more, _NEVER, np.int64))
+            self.said_ns = np.append(self.said_ns, np.full(more, _NEVER, np.int64))
+            self.value = np.append(self.value, np.full(more, np.nan))
+            self.status = np.append(self.status, np.zeros(more, np.uint32))
+
+    def note(self, batch: Batch, said_ns: Int64) -> None:
+        """These samples came; of several of one signal the last counts."""
+        self.said_ns[batch.signal] = said_ns
+        self.last_ns[batch.signal] = batch.time_ns
+        self.value[batch.signal] = batch.value
+        self.status[batch.signal] = batch.status
+
+    def note_texts(self, batch: Batch, is_text: npt.NDArray[np.bool_]) -> None:
+        """The texts among them."""
+        for row in np.flatnonzero(is_text & ~np.isnan(batch.value)):
+            self.texts[int(batch.signal[row])] = batch.texts[int(batch.value[row])]
+
+
+class Reading:
+    """The items of the subscriptions of one line of sessions, by their client handles.
+
+    ids : (h,) int32, the signal of each handle
+    """
+
+    def __init__(self, known: Known) -> None:
+        self.known = known
+        self.decoder = Decoder()
+        self.ids = np.empty(0, np.int32)
+        self._first = np.empty(0, np.bool_)
+        self._text = np.empty(0, np.bool_)
+        self._since_ns: Int64 = np.empty(0, np.int64)
+        """Since when the first notification of an item holds at the earliest, where it is known."""
+        self._floor_ns: Int64 = np.empty(0, np.int64)
+        """Until when its samples have been read from history."""
+        self._has_floor = False
+        self._outage_ns = 0
+        """Since when what is told first was not known; 0 where there was no outage."""
+        self._more: dict[int, bool] = {}
+        self._rates: dict[int, float] = {}
+        self._publishing_ns = self._sampling_ns = 0
+        self._published: dict[int, int] = {}
+        self._vouch = Vouch(0)
+
+    def __len__(self) -> int:
+        """How many handles were given."""
+        return len(self.ids)
+
+    def begin_outage(self, server_ns: int) -> None:
+        """What is told first is told after an outage, which ends now by the server's clock.
+
+        Where that went back, nothing it said before can be set in relation to what it says now.
+        """
+        if server_ns and self.known.vouched_ns > server_ns + CLOCK_BACK_NS:
+            self.known.vouched_ns = _WRONG
+        self._outage_ns = self.known.vouched_ns
+
+    def add(self, ids: Sequence[int], kinds: Sequence[Kind], rates: Mapping[int, float]) -> range:
+        """New client handles for signals; `rates` of the waveforms among them, in Hz, by id."""
+        given = self.decoder.add(kinds)
+        count = len(given)
+        self.ids = np.append(self.ids, np.array(ids, np.int32))
+        self._first = np.append(self._first, np.ones(count, np.bool_))
+        self._text = np.append(self._text, np.array([kind == "text" for kind in kinds], np.bool_))
+        self._since_ns = np.append(self._since_ns, np.full(count, _NEVER, np.int64))
+        self._floor_ns = np.append(self._floor_ns, np.full(count, _NEVER, np.int64))
+        self._rates.update(rates)
+        for number, kind in zip(ids, kinds, strict=True):
+            if kind != "text":
+                self.known.texts.pop(number, None)
+        self.known.grow(int(self.ids.max(initial=-1)) + 1)
+        return given
+
+    def set_intervals(self, publishing_ms: float, sampling_ms: float) -> None:
+        """The intervals that the server granted; of several, the longest."""
+        self._publishing_ns = max(self._publishing_ns, int(publishing_ms * MS_NS))
+        self._sampling_ns = max(self._sampling_ns, int(sampling_ms * MS_NS))
+        self._vouch.allow(self._sampling_ns)
+
+    def expect(self, subscription: int) -> None:
+        """Vouch for nothing before this subscription has published."""
+        self._published[subscription] = 0
+
+    def batch(
+        self, publications: Sequence[Publication], received_ns: int, *, is_early: bool = False
+    ) -> Batch:
+        """A batch of several publications, oldest first; an early one vouches for nothing.
+
+        is_early : not all signals were subscribed when these were published
+        """
+        items = self.decoder.items(publications, received_ns)
+        self.known.missed.update(_counts(SERVER_QUEUE, items.overflowed))
+        published_ns = _sound(publications[0].published_ns, received_ns)
+        for one in publications:
+            self._published[one.subscription] = _sound(one.published_ns, received_ns)
+            self._more[one.subscription] = one.more
+        now_ns = min(self._published.values())
+        times = self._times(items, published_ns)
+        if now_ns:
+            self._vouch.take(times, now_ns)
+        alive_ns = 0
+        if now_ns and not is_early and not any(self._more.values()):
+            alive_ns = self.known.vouched_ns = self._vouch.until(now_ns)
+        return self._made(items, times, received_ns, alive_ns)
+
+    def history(self, items: Items, received_ns: int) -> Batch:
+        """A batch of what was read from history: it vouches for nothing."""
+        self.known.recovered[HISTORY] += len(items.handle)
+        batch = self._made(items, items.time_ns, received_ns, 0)
+        np.maximum.at(self._floor_ns, items.handle, items.time_ns)
+        self._has_floor = True
+        return batch
+
+    def filled(self, handles: Collection[int]) -> None:
+        """The history of these was read to its end: what it did not tell did not happen."""
+        rows = np.fromiter(handles, np.int64, len(handles))
+        self._since_ns[rows] = np.maximum(self._floor_ns[rows], self._outage_ns)
+
+    def held(self, received_ns: int) -> Batch | None:
+        """What was known when the connection was lost, said again: it has held ever since.
+
+        Of subscriptions that went on without loss; what has changed meanwhile is yet to come.
+        """
+        known = self.known
+        ids = np.unique(self.ids[~self._first])
+        if known.vouched_ns <= 0 or not len(ids):
+            return None
+        known.recovered[HELD] += len(ids)
+        values, texts = known.value[ids], []
+        for row, number in enumerate(ids.tolist()):
+            if number in known.texts and not np.isnan(values[row]):
+                values[row] = len(texts)
+                texts.append(known.texts[number])
+        times = np.maximum(known.last_ns[ids] + 1, known.vouched_ns)
+        return Batch(ids, times, values, known.status[ids], received_ns, 0, tuple(texts))
+
+    def told(self, statuses: Mapping[int, int], received_ns: int) -> Batch:
+        """That these signals are not delivered, by the server's own StatusCodes."""
+        count = len(statuses)
+        now_ns = max(self._published.values(), default=received_ns)
+        return Batch(
+            np.fromiter(statuses, np.int32, count), np.full(count, now_ns, np.int64),
+            np.full(count, np.nan), np.fromiter(statuses.values(), np.uint32, count), received_ns,
+        )  # fmt: skip
+
+    def _times(self, items: Items, published_ns: int) -> Int64:
+        """The samples' times; the first of an item is moved up to where it is known to hold."""
+        first = self._first[items.handle]
+        if not first.any():
+            return items.time_ns
+        handles, rows = np.unique(items.handle[first], return_index=True)
+        rows = np.flatnonzero(first)[rows]
+        self._first[handles] = False
+        times = items.time_ns.copy()
+        since_ns = self._since_ns[handles]
+        unknown = since_ns == _NEVER
+        if self._outage_ns:
+            unknown &= ~self._is_unchanged(items, handles, rows)
+            since_ns[since_ns == _NEVER] = self._outage_ns
+            was_read = self.known.last_ns[self.ids[handles]] != _NEVER
+            self.known.missed.update(_counts(OUTAGE, (unknown & was_read).sum()))
+        shown_ns = published_ns - self._publishing_ns - self._sampling_ns
+        since_ns[unknown] = max(shown_ns, self._vouch.vouched_ns)
+        times[rows] = np.maximum(times[rows], since_ns)
+        return times
+
+    def _is_unchanged(self, items: Items, handles: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which of these first notifications are the very last samples before the outage."""
+        known, ids, times = self.known, self.ids[handles], items.time_ns[rows]
+        said_ns = known.said_ns[ids]
+        same = (times == said_ns) & (items.status[rows] == known.status[ids])
+        return (same | (said_ns == _NEVER)) & (times <= self._outage_ns)
+
+    def _made(self, items: Items, times: Int64, received_ns: int, alive_ns: int) -> Batch:
+        handles = items.handle
+        ids = self.ids[handles]
+        waveforms = tuple(
+            Waveform(row, self._rates[int(ids[row])], values) for row, values in items.waveforms
+        )
+        batch = Batch(
+            ids, times, items.value, items.status, received_ns, alive_ns, items.texts, waveforms
+        )
+        said_ns = items.time_ns
+        if self._has_floor and len(batch):
+            fresh = times > self._floor_ns[handles]
+            if not fresh.all():
+                self.known.rejected.update(_counts(REPEATED, (~fresh).sum()))
+                batch, handles, said_ns = batch.where(fresh), handles[fresh], said_ns[fresh]
+        self.known.note(batch, said_ns)
+        if batch.texts:
+            self.known.note_texts(batch, self._text[handles])
+        return batch
+
+
+def _counts(cause: str, count: SupportsInt) -> dict[str, int]:
+    """To be added to a counter; nothing where there is nothing."""
+    return {cause: int(count)} if count else {}
+
+
+def _sound(published_ns: int, received_ns: int) -> int:
+    """A time of publication that can be; else that of its arrival."""
+    earliest_ns, latest_ns = received_ns - BEHIND_MAX_NS, received_ns + AHEAD_MAX_NS
+    return published_ns if earliest_ns <= published_ns <= latest_ns else received_ns

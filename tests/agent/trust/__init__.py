@@ -1,0 +1,1 @@
+"""Certificates and whom to trust."""

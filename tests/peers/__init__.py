@@ -1,0 +1,1 @@
+"""Far sides for the tests: servers that nobody here wrote, and a network between that can fail."""

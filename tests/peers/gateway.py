@@ -1,0 +1,163 @@
+"""A whole pipeline over one OPC UA server, and a note of every sample that its source read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+import pytest
+
+from agent.batch import Batch
+from agent.config import OpcuaConfig
+from agent.derive import DetectSettings
+from agent.ledger import SampleLedger
+from agent.lines.report import Reporter
+from agent.pipeline import Pipeline, PipelineSettings
+from agent.pipeline.recover import recover
+from agent.signals import SECOND_NS, Path, Signal, SignalTable
+from agent.sources import Ack, Source
+from agent.sources.opcua import OpcuaSource
+from agent.trust import Trust
+from tests.agent.pipeline.gateway import CONFIG, Forward, Outbox
+from tests.peers.peer import NAMESPACE
+
+PATH: Final = Path("acme", "guiyang", "assembly", "line-1")
+DEADLINE_S: Final = 30.0
+STOP_S: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample as the source gave it; `read_s` on the monotonic clock."""
+
+    time_ns: int
+    value: float
+    status: int
+    read_s: float
+
+
+class Noted:
+    """A source, whose samples are noted by signal on their way."""
+
+    def __init__(self, source: OpcuaSource) -> None:
+        self.source = source
+        self.samples: dict[int, list[Sample]] = {}
+        self.rows = 0
+        self.connects_s: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+    async def connect(self) -> None:
+        await self.source.connect()
+        self.connects_s.append(time.monotonic())
+
+    async def batches(self) -> AsyncIterator[tuple[Batch, Ack]]:
+        async for batch, ack in self.source.batches():
+            self._note(batch)
+            yield batch, ack
+
+    def _note(self, batch: Batch) -> None:
+        now_s = time.monotonic()
+        self.rows += len(batch)
+        columns = (batch.signal, batch.time_ns, batch.value, batch.status)
+        for number, *rest in zip(*(column.tolist() for column in columns), strict=True):
+            self.samples.setdefault(number, []).append(Sample(*rest, now_s))
+
+
+class Gateway:
+    """Reads `names` of a peer's variables at `url` into an outbox in memory.
+
+    options : of the table `[[opcua]]`
+    """
+
+    def __init__(
+        self, url: str, names: Sequence[str], *, trust: Trust | None = None, **options: Any
+    ) -> None:
+        signals = [_signal(name) for name in names]
+        self.config = OpcuaConfig.model_validate(
+            {
+                "name": "peer", "endpoint": url, "machine": "press-01", "security": "none",
+                "publishing_interval_ms": 50, "sampling_interval_ms": 10, "queue_size": 1000,
+                "connect_timeout_s": 2,
+                "signals": tuple({"name": s.name, "node": s.node} for s in signals),
+                **options,
+            }
+        )  # fmt: skip
+        self.outbox = Outbox()
+        table = SignalTable(100_000, self.outbox.signals())
+        self.numbers = {signal.name: table.add(signal) for signal in signals}
+        given = list(zip(self.numbers.values(), signals, strict=True))
+        self.source = Noted(OpcuaSource(self.config, given, trust=trust))
+        found = recover(self.outbox, table, DetectSettings(enabled=False), time.time_ns())
+        source: Source = self.source  # type: ignore[assignment] # the rest by __getattr__
+        self.pipeline = Pipeline(
+            table, [source], found.derive, self.outbox, [Forward()], Reporter(CONFIG, table),
+            PipelineSettings(1000, 0.1), packets=found.packets,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Gateway]:
+        """Run it; when it has stopped, every sample read is accounted for."""
+        stop = asyncio.Event()
+        running = asyncio.create_task(self.pipeline.run(stop))
+        try:
+            yield self
+        finally:
+            stop.set()
+            await asyncio.wait_for(running, STOP_S)
+        assert self.ledger.balanced, self.ledger
+        assert self.ledger.received == self.source.rows + sum(self.source.rejected().values())
+
+    @property
+    def ledger(self) -> SampleLedger:
+        """The samples' side of what was committed."""
+        return self.outbox.ledger().samples
+
+    @property
+    def state(self) -> str:
+        """How the source is, and why."""
+        return "; ".join(f"{one.state} {one.reason}" for one in self.pipeline.states.values())
+
+    def samples(self, name: str) -> list[Sample]:
+        """What was read of a variable so far, in the order in which it came."""
+        return self.source.samples.get(self.numbers[name], [])
+
+    def values(self, name: str) -> list[float]:
+        return [sample.value for sample in self.samples(name)]
+
+    def steps(self, name: str) -> list[float]:
+        """The same; what was said again, because it still held, once."""
+        return [value for value, _ in groupby(self.values(name))]
+
+    def last(self, name: str) -> float:
+        return self.values(name)[-1] if self.samples(name) else float("nan")
+
+    async def until(
+        self, condition: Callable[[], bool], what: str, within_s: float = DEADLINE_S
+    ) -> float:
+        """Wait for it; how many seconds it took."""
+        began_s = time.monotonic()
+        while not condition():
+            if time.monotonic() - began_s > within_s:
+                pytest.fail(f"{what}: not within {within_s} s; the source is {self.state}")
+            await asyncio.sleep(0.01)
+        return time.monotonic() - began_s
+
+    async def fresh(self, name: str, within_s: float = DEADLINE_S) -> float:
+        """Wait for a sample that is measured from now on; how many seconds it took."""
+        now_ns = time.time_ns()
+        return await self.until(
+            lambda: any(s.time_ns >= now_ns for s in self.samples(name)[-5:]),
+            f"a new sample of {name}", within_s,
+        )  # fmt: skip
+
+
+def _signal(name: str) -> Signal:
+    node = f"nsu={NAMESPACE};s={name}"
+    return Signal(PATH, "press-01", name, "peer", node=node, every_ns=SECOND_NS)
