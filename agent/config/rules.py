@@ -31,6 +31,7 @@ def spanning_problems(document: Document, tree: Mapping[str, Any]) -> list[Probl
         *_twice(document, sources),
         *_twice(document, _values(tree, "influxdb", "name")),
         *_signals_twice(document, tree),
+        *_states_twice(document, tree),
         *_topics_twice(document, tree),
         *_too_many_signals(document, tree),
         *_queues_too_short(document, tree),
@@ -64,7 +65,10 @@ def _values(tree: Mapping[str, Any], kind: str, option: str) -> list[Item]:
 
 
 def _twice(
-    document: Document, items: list[Item], same: str = "has the same name"
+    document: Document,
+    items: list[Item],
+    same: str = "has the same name",
+    hint: str = "name one of them differently, or remove it",
 ) -> Iterator[Problem]:
     """Items with a key that an earlier one has; keys of the wrong type are not looked at."""
     first: dict[Any, KeyPath] = {}
@@ -79,7 +83,6 @@ def _twice(
             f"{dotted(path)} is {_said(document, path, parts[-1])}; "
             f"{dotted(other[:-1])} {same}, in {document.place(other)}"
         )
-        hint = "name one of them differently, or remove it"
         yield Problem(path, sentence, document.place(path), hint)
 
 
@@ -111,6 +114,17 @@ def _signals_twice(document: Document, tree: Mapping[str, Any]) -> list[Problem]
     same = "is the same signal of the same machine"
     pairs = (*_twice(document, read + brought, same), *_twice(document, read + described, same))
     return list({problem.path: problem for problem in pairs}.values())
+
+
+def _states_twice(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
+    """A machine whose state two signals tell: it would be in two states at a time."""
+    items = [
+        (path, machine)
+        for kind in ("signals", "events")
+        for path, (machine, _) in _of_servers(tree, kind, "state", only_with="state")
+    ]
+    same = "tells the state of the same machine"
+    return _twice(document, items, same, "a machine is in one state at a time: keep one of them")
 
 
 def _of_servers(

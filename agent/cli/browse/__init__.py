@@ -203,7 +203,7 @@ def _filtered(found: Proposal, match: str, machine: str, only: str) -> Proposal:
     signals = tuple(
         offer
         for offer in found.signals
-        if (not pattern or fnmatchcase(f"{offer.machine}/{offer.path}".lower(), pattern))
+        if (not pattern or fnmatchcase(offer.path.lower(), pattern))
         and machine in ("", offer.machine)
         and only in ("", offer.kind, *offer.traits)
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import rich.progress
 
     from agent.sources.opcua.browse import AddressSpace, Bounds
+
+PAUSE_S: Final = 0.2
+"""Between two drawings; counting a large address space takes a while."""
 
 
 class Progress:
@@ -22,6 +26,7 @@ class Progress:
         self._space = space
         self._bounds = bounds
         self._bar: rich.progress.Progress | None = None
+        self._drawn_s = 0.0
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
@@ -57,8 +62,9 @@ class Progress:
 
     def show(self) -> None:
         """Draw what has been done since."""
-        if self._bar is None:
+        if self._bar is None or time.monotonic() - self._drawn_s < PAUSE_S:
             return
+        self._drawn_s = time.monotonic()
         found = self._space.counts(self._bounds.depth_max)
         if found.pending:
             self._bar.update(

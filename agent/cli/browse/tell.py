@@ -52,7 +52,7 @@ def toml(server: OpcuaConfig, found: Proposal, password_env: str) -> str:
 
 def _signal(offer: Offer, usual: str) -> Iterator[str]:
     rows = [f"# {_one_line(comment)}" for comment in _comments(offer)]
-    rows += ["[[opcua.signals]]", f"name = {_text(offer.name)}", f"node = {_text(offer.node)}"]
+    rows += ["[[opcua.signals]]", f"name = {_text(offer.name)}", f"node = {_node(offer.node)}"]
     if offer.machine != usual:
         rows.append(f"machine = {value_of(offer.machine)}")
     reason = "" if offer.reason == BY_TYPE else f"  # {_one_line(offer.reason)}"
@@ -131,3 +131,8 @@ def _one_line(text: str) -> str:
 def _text(text: str) -> str:
     """Text as TOML; characters that cannot be printed become spaces, but for line breaks."""
     return value_of("".join(c if c.isprintable() or c == "\n" else " " for c in text))
+
+
+def _node(text: str) -> str:
+    """A NodeId as TOML, character for character; JSON leaves only DEL as TOML cannot have it."""
+    return value_of(text).replace("\x7f", "\\u007F")

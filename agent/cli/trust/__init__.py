@@ -47,10 +47,13 @@ def list_(config: ConfigOption = CONFIG_PATH, json: JsonOption = False) -> None:
     try:
         from agent.cli.trust.tell import documents, tell
 
-        document = documents(_trust(config))
+        store = _trust(config)
+        document, warnings = documents(store), store.warnings()
     except AndonError as error:
         fail(error)
     print_json(document) if json else print_data("\n".join(tell(document)))
+    for text in warnings:
+        say(f"warning: {text}")
 
 
 @trust.command()
@@ -148,7 +151,7 @@ def rotate(
     Every server must then trust the new one, and refuses the gateway's next connection until it
     does. The former is kept: `--back` takes it up again.
     """
-    if not 2048 <= bits <= 4096 or bits % 256:
+    if bits not in (2048, 3072, 4096):
         raise typer.BadParameter("must be 2048, 3072 or 4096", param_hint="--bits")
     try:
         store = _trust(config)

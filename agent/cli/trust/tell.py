@@ -24,9 +24,6 @@ from agent.trust.certificate import (
     untimely,
 )
 
-NAME_CHARS_MAX: Final = 32
-"""Of a name in the list."""
-
 _PLACES: Final = {
     "trusted": "trusted",
     "issuers": "issuers, which only complete chains",
@@ -80,7 +77,11 @@ def tell(said: Mapping[str, Any]) -> Iterator[str]:
     """All certificates, a line each; `documents` gives them."""
     own = said["own"]
     yield "own"
-    yield _row(own) if own else "  none yet: the first secured session makes it, and `show own`"
+    yield (
+        _row(own)
+        if own
+        else "  none yet: the first secured session makes it, or `andon trust show own`"
+    )
     for place, title in _PLACES.items():
         entries = said[place]
         yield ""
@@ -88,13 +89,13 @@ def tell(said: Mapping[str, Any]) -> Iterator[str]:
         yield from map(_row, entries)
     if said["rejected"]:
         yield ""
-        yield "To trust one, compare its thumbprint with what the server shows, then:"
-        yield f"  andon trust trust {said['rejected'][-1]['thumbprint']}"
+        yield "To trust one, compare its thumbprint with what the server itself shows, then:"
+        yield "  andon trust trust THUMBPRINT"
 
 
 def tell_one(said: Mapping[str, Any]) -> Iterator[str]:
     """One certificate, a line for each thing it says; `document` gives it."""
-    until = f"{said['valid_from'][:10]} to {said['valid_until'][:10]}, {_left(said)}"
+    valid = f"{said['valid_from'][:10]} to {said['valid_until'][:10]}"
     rows = [
         ("name", said["name"]),
         ("thumbprint", said["thumbprint"]),
@@ -103,7 +104,7 @@ def tell_one(said: Mapping[str, Any]) -> Iterator[str]:
         ("issuer", "itself" if said["self_signed"] else said["issuer"]),
         ("application", said["application_uri"] or "not said"),
         ("hosts", ", ".join(said["hosts"]) or "not said"),
-        ("valid", until),
+        ("valid", f"{valid} ({said['problem'] or _days(said)})"),
         ("key", f"RSA, {said['key_bits']} bits" if said["key_bits"] else "not RSA"),
         ("role", "authority: may issue certificates" if said["authority"] else "application"),
         ("file", said["file"] or "none"),
@@ -115,7 +116,7 @@ def tell_one(said: Mapping[str, Any]) -> Iterator[str]:
 
 def changed(said: Mapping[str, Any]) -> Iterator[str]:
     """What was done with a certificate, and what a person does next."""
-    what = f"{said['name']}  {said['thumbprint']}, {_left(said)}"
+    what = f"{said['name']} ({said['thumbprint']}), {_left(said)}"
     if said["place"] == "own":
         yield f"this gateway now is {what}"
         yield "Have every server trust it: `andon trust show own` has file and thumbprint."
@@ -129,23 +130,26 @@ def changed(said: Mapping[str, Any]) -> Iterator[str]:
         yield f"trusted, with every certificate it issues: {what}"
     else:
         yield f"trusted: {what}"
-        yield "A running service takes it at its next try, within seconds."
+        if said["problem"]:
+            yield "It is refused all the same until the server has a new one."
+        else:
+            yield "A running service takes it at its next try, within seconds."
 
 
 def _row(said: Mapping[str, Any]) -> str:
-    title = said["name"]
-    if len(title) > NAME_CHARS_MAX:
-        title = title[: NAME_CHARS_MAX - 3] + "..."
-    role = "authority" if said["authority"] and not said["application_uri"] else ""
-    return f"  {said['thumbprint']}  {title:<{NAME_CHARS_MAX}}  {_left(said)}  {role}".rstrip()
+    role = " (authority)" if said["authority"] and not said["application_uri"] else ""
+    return f"  {said['thumbprint']}  {_left(said):<29}  {said['name']}{role}"
 
 
 def _left(said: Mapping[str, Any]) -> str:
     """How long it is valid."""
     if said["problem"]:
         return str(said["problem"]).partition(" only")[0].upper()
-    days = said["days_left"]
-    return f"until {said['valid_until'][:10]} ({'1 day' if days == 1 else f'{days:,} days'})"
+    return f"until {said['valid_until'][:10]} ({_days(said)})"
+
+
+def _days(said: Mapping[str, Any]) -> str:
+    return "1 day" if said["days_left"] == 1 else f"{said['days_left']:,} days"
 
 
 def _moment(time: datetime) -> str:

@@ -3,7 +3,7 @@
 Enters: bytes, the spans of items in them, and what each client handle is read as. Leaves: a row an
 item in `handle`, `time_ns`, `value`, `status`, and a special for each row whose value is no single
 number: texts, blocks of numbers, and what asyncua's decoder must read. Missing, and what cannot be
-what its handle is read as, is NaN. Fails with a fault, and reads nothing behind the end, whatever it
+what its handle is read as, is NaN. Fails with a fault; it reads nothing behind the end, whatever it
 is given.
 
     time = source time + its picoseconds, else the server's, else the publication's
@@ -14,12 +14,13 @@ columns, 40 B a special.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numba
 import numpy as np
 
 from agent.kernels.opcua.reading import (
+    COUNT,
     DATE_TIME,
     DIAGNOSTIC_INFO,
     DOUBLE,
@@ -33,16 +34,17 @@ from agent.kernels.opcua.reading import (
     STRING,
     VARIANT,
     XML_ELEMENT,
+    bits,
     fault,
     fault_kind,
     i32,
     i64,
     is_inexact,
     number,
-    time_ns,
     u16,
     u32,
 )
+from agent.kernels.opcua.reading import time_ns as time_ns_of
 from agent.kernels.opcua.skipping import (
     HAS_DIMENSIONS,
     HAS_SERVER_PICOSECONDS,
@@ -84,43 +86,33 @@ DETOUR: Final = 6
 COUNTS: Final = 7
 """Places in the counts, (COUNTS,) int64, zeros before."""
 
+_USUAL_MASK: Final = HAS_SOURCE_TIME | HAS_SOURCE_PICOSECONDS
+_USUAL: Final = HAS_SOURCE_TIME
 _OVERFLOW_MASK: Final = 0x0C80
 _OVERFLOW: Final = 0x0480
 """InfoType DataValue with the overflow bit (OPC 10000-4, 7.39)."""
 
-_IS_NUMBER: Final = np.zeros(64, np.bool_)
-_IS_NUMBER[1 : DOUBLE + 1] = _IS_NUMBER[[DATE_TIME, STATUS_CODE]] = True
-_IS_TEXT: Final = _IS_NUMBER.copy()
-_IS_TEXT[[STRING, GUID, XML_ELEMENT, QUALIFIED_NAME, LOCALIZED_TEXT]] = True
-
-
-class Columns(NamedTuple):
-    """What becomes of n items at most.
-
-    handle, time_ns : (n,) int64
-    value : (n,) float64; of a text, later, its index
-    status : (n,) uint32
-    special : (n, SPECIAL) int64
-    counts : (COUNTS,) int64
-    """
-
-    handle: Any
-    time_ns: Any
-    value: Any
-    status: Any
-    special: Any
-    counts: Any
+_NUMBERS: Final = (*range(1, DOUBLE + 1), DATE_TIME, STATUS_CODE)
+NUMBER_SIZES: Final = np.zeros(256, np.int64)
+"""Bytes of a value by its Variant's encoding byte, where that is of a scalar number; else 0."""
+NUMBER_SIZES[list(_NUMBERS)] = SIZES[list(_NUMBERS)]
+_IS_TEXT: Final = np.zeros(64, np.bool_)
+_IS_TEXT[[*_NUMBERS, STRING, GUID, XML_ELEMENT, QUALIFIED_NAME, LOCALIZED_TEXT]] = True
 
 
 @numba.njit(cache=True, nogil=True)
-def _special(out: Any, what: int, row: int, type_id: int, at: int, size: int) -> None:
-    special = out.special[out.counts[SPECIALS]]
-    special[0], special[1], special[2], special[3], special[4] = what, row, type_id, at, size
-    out.counts[SPECIALS] += 1
+def _say(special: Any, counts: Any, what: int, row: int, type_id: int, at: int, size: int) -> None:
+    said = counts[SPECIALS]
+    special[said, 0] = what
+    special[said, 1] = row
+    special[said, 2] = type_id
+    special[said, 3] = at
+    special[said, 4] = size
+    counts[SPECIALS] = said + 1
 
 
 @numba.njit(cache=True, nogil=True)
-def _text(body: Any, p: int, type_id: int, row: int, out: Any) -> None:
+def _text(body: Any, p: int, type_id: int, row: int, special: Any, counts: Any) -> None:
     """A special of the scalar at `p`, which has been stepped over: its bytes; none of a null."""
     size = SIZES[type_id]
     if size < 0:
@@ -137,151 +129,156 @@ def _text(body: Any, p: int, type_id: int, row: int, out: Any) -> None:
         p += 4
         if size < 0:
             return
-    _special(out, TEXT, row, type_id, p, size)
-    out.counts[TEXTS] += 1
+    _say(special, counts, TEXT, row, type_id, p, size)
+    counts[TEXTS] += 1
 
 
 @numba.njit(cache=True, nogil=True)
-def _block(body: Any, p: int, type_id: int, row: int, out: Any) -> None:
+def _block(body: Any, p: int, type_id: int, row: int, special: Any, counts: Any) -> None:
     """A special of the Variant at `p`, if it is an array of numbers of one dimension."""
     count = count_in(body, p)
     if count == 0 or type_id == 0 or type_id > DOUBLE:
         return
     if body[p] & HAS_DIMENSIONS and i32(body, p + 5 + count * SIZES[type_id]) > 1:
         return
-    _special(out, BLOCK, row, type_id, p + 5, count)
+    _say(special, counts, BLOCK, row, type_id, p + 5, count)
 
 
 @numba.njit(cache=True, nogil=True)
-def _other(body: Any, p: int, end: int, kind: int, row: int, detours: Any, out: Any) -> int:
+def _detour(p: int, detours: Any, counts: Any) -> int:
+    """Where the Variant at `p` ends, if that is known; else -1. `p` only ever rises."""
+    place = counts[DETOUR]
+    while place < detours.shape[0] and detours[place, 0] < p:
+        place += 1
+    counts[DETOUR] = place
+    if place == detours.shape[0] or detours[place, 0] != p:
+        return -1
+    return detours[place, 1]
+
+
+@numba.njit(cache=True, nogil=True)
+def _other(
+    body: Any, p: int, end: int, kind: int, row: int, detours: Any, special: Any, counts: Any
+) -> int:
     """Step over the Variant at `p`, which is no number, or not read as one."""
     behind = skip_variant(body, p, end)
     if behind < 0:
-        if fault_kind(behind) == LENGTHLESS:
-            while out.counts[DETOUR] < detours.shape[0] and detours[out.counts[DETOUR], 0] < p:
-                out.counts[DETOUR] += 1
-            if out.counts[DETOUR] == detours.shape[0] or detours[out.counts[DETOUR], 0] != p:
-                return behind
-            behind = min(detours[out.counts[DETOUR], 1], end)
-            if kind != STRANGE:
-                _special(out, OTHER, row, VARIANT, p, behind - p)
-        return behind
+        known = _detour(p, detours, counts) if fault_kind(behind) == LENGTHLESS else -1
+        if known < p or known > end:
+            return behind
+        if kind != STRANGE:
+            _say(special, counts, OTHER, row, VARIANT, p, known - p)
+        return known
     type_id = np.int64(body[p] & TYPE_BITS)
     is_array = body[p] & IS_ARRAY != 0
     if kind == STRANGE or is_array != (kind == BLOCK):
         return behind
     if type_id >= EXTENSION_OBJECT and type_id != DIAGNOSTIC_INFO:
-        _special(out, OTHER, row, type_id, p, behind - p)
+        _say(special, counts, OTHER, row, type_id, p, behind - p)
     elif kind == BLOCK:
-        _block(body, p, type_id, row, out)
+        _block(body, p, type_id, row, special, counts)
     elif kind == TEXT and _IS_TEXT[type_id]:
-        _text(body, p + 1, type_id, row, out)
+        _text(body, p + 1, type_id, row, special, counts)
     return behind
 
 
 @numba.njit(cache=True, nogil=True)
-def _value(body: Any, p: int, end: int, kind: int, row: int, detours: Any, out: Any) -> int:
-    """Read the Variant at `p`; the position behind it."""
-    if end - p < 1:
-        return fault(p, ENDS)
-    type_id = np.int64(body[p])  # of a scalar, there is nothing else in this byte
-    if kind != NUMBER or type_id > TYPE_BITS or not _IS_NUMBER[type_id]:
-        return _other(body, p, end, kind, row, detours, out)
-    p += 1
-    size = SIZES[type_id]
-    if end - p < size:
-        return fault(p, ENDS)
-    out.value[row] = number(body, p, type_id)
-    if is_inexact(body, p, type_id):
-        out.counts[INEXACT] += 1
-    return p + size
-
-
-@numba.njit(cache=True, nogil=True)
-def _tail(body: Any, p: int, mask: int, row: int, base_ns: int, out: Any) -> None:
-    """Read status and times, `tail_size` bytes, in the standard's order, which is not the bits'."""
-    status = 0
-    if mask & HAS_STATUS:
-        status = u32(body, p)
-        p += 4
-    ns = 0
+def _time_ns(body: Any, p: int, mask: int) -> int:
+    """The source time at `p`, else the server time; the order is the standard's, not the bits'."""
+    ns = picoseconds = np.int64(0)
+    at = p + 8 * (mask >> 2 & 1)
     if mask & HAS_SOURCE_TIME:
-        ticks, picoseconds = i64(body, p), 0
-        p += 8
         if mask & HAS_SOURCE_PICOSECONDS:
-            picoseconds = u16(body, p)
-        ns = time_ns(ticks, picoseconds)
-    if mask & HAS_SOURCE_PICOSECONDS:
-        p += 2
+            picoseconds = u16(body, at)
+        ns = time_ns_of(i64(body, p), picoseconds)
     if ns == 0 and mask & HAS_SERVER_TIME:
-        ticks, picoseconds = i64(body, p), 0
-        if mask & HAS_SERVER_PICOSECONDS:
-            picoseconds = u16(body, p + 8)
-        ns = time_ns(ticks, picoseconds)
-    out.status[row] = status
-    out.time_ns[row] = ns if ns else base_ns
+        at += 2 * (mask >> 4 & 1)
+        picoseconds = u16(body, at + 8) if mask & HAS_SERVER_PICOSECONDS else np.int64(0)
+        ns = time_ns_of(i64(body, at), picoseconds)
+    return ns
 
 
 @numba.njit(cache=True, nogil=True)
-def _item(
-    body: Any, p: int, end: int, kind: int, row: int, base: int, detours: Any, out: Any
-) -> int:
-    """Read the DataValue at `p` into a row; the position behind it."""
-    if end - p < 1:
-        return fault(p, ENDS)
-    mask = np.int64(body[p])
-    p += 1
-    out.value[row] = np.nan
-    if mask & HAS_VALUE:
-        p = _value(body, p, end, kind, row, detours, out)
-        if p < 0:
-            return p
-    size = tail_size(mask)
-    if end - p < size:
-        return fault(p, ENDS)
-    _tail(body, p, mask, row, base, out)
-    return p + size
+def _read_span(
+    body: Any, p: int, end: int, base_ns: int, kinds: Any, given: int, detours: Any, row: int,
+    handle: Any, time_ns: Any, value: Any, status: Any, special: Any, counts: Any,
+) -> int:  # fmt: skip
+    """Read one span's items into rows from `row` on; the row behind them, or a fault.
+
+    On its usual way it calls nothing that takes arrays and has several ways out (`bits`).
+    """
+    count = count_at(body, p, end)
+    if count < 0 or count > handle.size - row:
+        return fault(p, COUNT)
+    p += 4
+    handle_size = np.int64(4) if given < 0 else np.int64(0)
+    for _ in range(count):
+        if end - p < handle_size + 1:
+            return fault(p, ENDS)
+        item_handle = u32(body, p) if given < 0 else given
+        kind = np.int64(kinds[item_handle]) if item_handle < kinds.size else np.int64(STRANGE)
+        specials, texts = counts[SPECIALS], counts[TEXTS]
+        p += handle_size
+        mask = np.int64(body[p])
+        p += 1
+        read = np.nan
+        if mask & HAS_VALUE:
+            encoding = np.int64(body[p]) if p < end else np.int64(0)
+            size = NUMBER_SIZES[encoding] if kind == NUMBER else np.int64(0)
+            if size == 0:
+                p = _other(body, p, end, kind, row, detours, special, counts)
+                if p < 0:
+                    return p
+            elif end - p <= size:
+                return fault(p, ENDS)
+            else:
+                taken = bits(body, p + 1, size)
+                read = number(taken, encoding)
+                counts[INEXACT] += is_inexact(taken, encoding)
+                p += 1 + size
+        size = tail_size(mask)
+        if end - p < size:
+            return fault(p, ENDS)
+        code = u32(body, p) if mask & HAS_STATUS else np.int64(0)
+        times_at = p + 2 * (mask & HAS_STATUS)
+        ns = time_ns_of(i64(body, times_at), 0) if mask & _USUAL_MASK == _USUAL else np.int64(0)
+        if ns == 0:
+            ns = _time_ns(body, times_at, mask)
+        p += size
+        handle[row], value[row], status[row] = item_handle, read, code
+        time_ns[row] = ns if ns else base_ns
+        if kind != STRANGE and time_ns[row]:
+            counts[OVERFLOWED] += code & _OVERFLOW_MASK == _OVERFLOW
+            row += 1
+        else:
+            counts[STRANGERS if kind == STRANGE else TIMELESS] += 1
+            counts[SPECIALS], counts[TEXTS] = specials, texts
+    return row
 
 
 @numba.njit(cache=True, nogil=True)
-def read(body: Any, spans: Any, kinds: Any, given: int, detours: Any, out: Columns) -> int:
+def read(
+    body: Any, spans: Any, kinds: Any, given: int, detours: Any,
+    handle: Any, time_ns: Any, value: Any, status: Any, special: Any, counts: Any,
+) -> int:  # fmt: skip
     """Read all items of all spans; how many rows they became, or a fault.
 
     spans : (s, SPAN) int64
     kinds : (h,) int8, what each client handle is read as
     given : the handle of all items, in histories, whose items bring none; else -1
     detours : (d, 2) int64, rising, start and end of the Variants that hide where they end
+    handle, time_ns, value, status : (n,) int64, int64, float64, uint32, become the rows; n is at
+        least the number of items
+    special : (n, SPECIAL) int64, becomes the specials, in the order of rows
+    counts : (COUNTS,) int64, zeros before
     """
     row = np.int64(0)
-    rows_max = out.handle.size
     for span in range(spans.shape[0]):
-        p, end, base = spans[span, 0], spans[span, 1], spans[span, 2]
-        count = count_at(body, p, end)
-        if count < 0:
-            return count
-        p += 4
-        for _ in range(count):
-            handle = given
-            if given < 0:
-                if end - p < 4:
-                    return fault(p, ENDS)
-                handle = u32(body, p)
-                p += 4
-            if row == rows_max:
-                return fault(p, ENDS)
-            kind = kinds[handle] if handle < kinds.size else STRANGE
-            specials, texts = out.counts[SPECIALS], out.counts[TEXTS]
-            p = _item(body, p, end, kind, row, base, detours, out)
-            if p < 0:
-                return p
-            if kind == STRANGE:
-                out.counts[STRANGERS] += 1
-            elif out.time_ns[row] == 0:
-                out.counts[TIMELESS] += 1
-                out.counts[SPECIALS], out.counts[TEXTS] = specials, texts
-            else:
-                if np.int64(out.status[row]) & _OVERFLOW_MASK == _OVERFLOW:
-                    out.counts[OVERFLOWED] += 1
-                out.handle[row] = handle
-                row += 1
+        start, end, base_ns = spans[span, 0], spans[span, 1], spans[span, 2]
+        row = _read_span(
+            body, start, end, base_ns, kinds, given, detours, row,
+            handle, time_ns, value, status, special, counts,
+        )  # fmt: skip
+        if row < 0:
+            return row
     return row

@@ -35,7 +35,7 @@ FAULTS: Final = (
 _FAULT_BITS: Final = 4
 
 TICKS_1970: Final = 116_444_736_000_000_000
-_TICKS_2262: Final = TICKS_1970 + (2**63 - 1) // 100 - 1
+_TICKS_2262: Final = TICKS_1970 + (2**63 - 100) // 100 + 1
 TICKS_NEVER: Final = 2_650_467_743_990_000_000
 """From 9999-12-31T23:59:59Z on a DateTime means "never" (OPC 10000-6, 5.2.2.5)."""
 _PICOSECONDS_MAX: Final = 9_999
@@ -119,48 +119,52 @@ def time_ns(ticks: int, picoseconds: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _small(body: Any, p: int, type_id: int) -> float:
-    """A number of one or two bytes."""
-    if type_id == BOOLEAN:
-        return np.float64(body[p] != 0)
-    if type_id == SBYTE:
-        return np.float64((np.int64(body[p]) ^ 0x80) - 0x80)
-    if type_id == BYTE:
-        return np.float64(body[p])
-    if type_id == INT16:
-        return np.float64((u16(body, p) ^ 0x8000) - 0x8000)
-    return np.float64(u16(body, p))
+def bits(body: Any, p: int, size: int) -> int:
+    """1, 2, 4 or 8 bytes as int64, without sign where they are fewer than 8.
+
+    One way out: on several, numba counts references to `body`.
+    """
+    if size == 8:
+        taken = i64(body, p)
+    elif size == 4:
+        taken = u32(body, p)
+    elif size == 2:
+        taken = u16(body, p)
+    else:
+        taken = np.int64(body[p])
+    return taken
 
 
 @numba.njit(cache=True, nogil=True)
-def number(body: Any, p: int, type_id: int) -> float:
-    """A number type's value; DateTime in s since 1970, NaN for none; StatusCode as its code."""
+def number(taken: int, type_id: int) -> float:
+    """What `bits` took as a value of a number type.
+
+    A DateTime in s since 1970, NaN where there is none; a StatusCode as its code.
+    """
     if type_id == DOUBLE:
-        return np.int64(i64(body, p)).view(np.float64)
+        return np.int64(taken).view(np.float64)
     if type_id == FLOAT:
-        return np.float64(np.int32(i32(body, p)).view(np.float32))
+        return np.float64(np.int32((taken ^ 0x8000_0000) - 0x8000_0000).view(np.float32))
     if type_id == INT32:
-        return np.float64(i32(body, p))
-    if type_id in (UINT32, STATUS_CODE):
-        return np.float64(u32(body, p))
-    if type_id == INT64:
-        return np.float64(i64(body, p))
+        return np.float64((taken ^ 0x8000_0000) - 0x8000_0000)
+    if type_id == INT16:
+        return np.float64((taken ^ 0x8000) - 0x8000)
+    if type_id == SBYTE:
+        return np.float64((taken ^ 0x80) - 0x80)
     if type_id == UINT64:
-        return np.float64(np.int64(i64(body, p)).view(np.uint64))
-    if type_id == DATE_TIME:
-        ticks = i64(body, p)
-        if ticks <= 0 or ticks >= TICKS_NEVER:
-            return np.nan
-        return (ticks - TICKS_1970) / 1e7
-    return _small(body, p, type_id)
+        return np.float64(np.int64(taken).view(np.uint64))
+    if type_id == BOOLEAN:
+        return np.float64(taken != 0)
+    if type_id != DATE_TIME:
+        return np.float64(taken)
+    if taken <= 0 or taken >= TICKS_NEVER:
+        return np.nan
+    return (taken - TICKS_1970) / 1e7
 
 
 @numba.njit(cache=True, nogil=True)
-def is_inexact(body: Any, p: int, type_id: int) -> bool:
-    """Whether an integer lies beyond 2^53, where float64 has not all of them."""
-    if type_id != INT64 and type_id != UINT64:
-        return False
-    bits = i64(body, p)
-    if type_id == UINT64 and bits < 0:
-        return True
-    return bits > EXACT_MAX or bits < -EXACT_MAX
+def is_inexact(taken: int, type_id: int) -> bool:
+    """Whether it is an integer beyond 2^53, where float64 has not all of them."""
+    if type_id == UINT64:
+        return taken > EXACT_MAX or taken < 0
+    return type_id == INT64 and (taken > EXACT_MAX or taken < -EXACT_MAX)

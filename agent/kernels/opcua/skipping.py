@@ -45,6 +45,10 @@ decoder shall expect ByteStrings (5.2.2.16)."""
 SIZES[:12] = (0, 1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8)
 SIZES[[13, 14, 19]] = (8, 16, 4)
 
+SCALAR_SIZES: Final = np.zeros(256, np.int64)
+"""The same by a Variant's encoding byte, where that is of such a scalar; else 0."""
+SCALAR_SIZES[:64] = np.maximum(SIZES, 0)
+
 TYPE_BITS: Final = 0x3F
 IS_ARRAY: Final = 0x80
 HAS_DIMENSIONS: Final = 0x40
@@ -270,7 +274,7 @@ def _skip_nested(body: Any, p: int, end: int) -> int:
 
 @numba.njit(cache=True, nogil=True)
 def _enter(body: Any, p: int, end: int, type_id: int, inner: Any) -> int:
-    """Step into a Variant or DataValue, over what it has of flat values; `inner` is what is left."""
+    """Step into a Variant or DataValue and over its flat values; `inner` becomes what is left."""
     at = p
     if type_id == DATA_VALUE:
         mask = body[at] if at < end else 0

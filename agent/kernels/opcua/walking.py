@@ -14,11 +14,11 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from agent.kernels.opcua.reading import COUNT, fault
+from agent.kernels.opcua.reading import COUNT, ENDS, fault
 from agent.kernels.opcua.skipping import (
     HAS_VALUE,
+    SCALAR_SIZES,
     count_at,
-    skip_size,
     skip_variant,
     tail_size,
 )
@@ -29,29 +29,14 @@ VALUE_END: Final = 2
 HANDLE_SIZE: Final = 3
 WALK: Final = 4
 """Places in the state of a walk, (WALK,) int64: the item to begin with, how many are left with it,
-and where its value ends if that is known, zeros before the first; the bytes of a client handle, 4, or
-0 in histories."""
-
-
-@numba.njit(cache=True, nogil=True)
-def _walk(body: Any, p: int, end: int, handle_size: int, value_end: int) -> int:
-    """Step over one item: a client handle of 4 or 0 bytes, and a DataValue."""
-    at = p + handle_size
-    p = skip_size(p, end, handle_size + 1)
-    if p < 0:
-        return p
-    mask = np.int64(body[at])
-    if mask & HAS_VALUE:
-        p = value_end if value_end else skip_variant(body, p, end)
-    return skip_size(p, end, tail_size(mask)) if p >= 0 else p
+and where its value ends if that is known, zeros before the first; the bytes of a client handle, 4,
+or 0 in histories."""
 
 
 @numba.njit(cache=True, nogil=True)
 def walk(body: Any, p: int, end: int, state: Any) -> int:
     """Step over an array of items; a fault leaves in `state` where and how to go on."""
-    handle_size = state[HANDLE_SIZE]
-    left = state[LEFT]
-    value_end = state[VALUE_END]
+    handle_size, left, value_end = state[HANDLE_SIZE], state[LEFT], state[VALUE_END]
     if state[AT]:
         p = state[AT]
     else:
@@ -62,11 +47,23 @@ def walk(body: Any, p: int, end: int, state: Any) -> int:
         if left * (handle_size + 1) > end - p:
             return fault(p - 4, COUNT)
     while left > 0:
-        behind = _walk(body, p, end, handle_size, value_end)
-        if behind < 0:
-            state[AT], state[LEFT] = p, left
-            return behind
-        p, left, value_end = behind, left - 1, 0
+        state[AT], state[LEFT] = p, left
+        if end - p < handle_size + 1:
+            return fault(p, ENDS)
+        mask = np.int64(body[p + handle_size])
+        p += handle_size + 1
+        if value_end:
+            p, value_end = value_end, np.int64(0)
+        elif mask & HAS_VALUE:
+            size = SCALAR_SIZES[body[p]] if p < end else np.int64(0)
+            p = p + 1 + size if size else skip_variant(body, p, end)
+            if p < 0:
+                return p
+        size = tail_size(mask)
+        if end - p < size:
+            return fault(p, ENDS)
+        p += size
+        left -= 1
     return p
 
 

@@ -32,6 +32,7 @@ from agent.errors import SourceError, SourceRefused, SourceUnreachable
 from agent.signals import Signal
 from agent.sources import NO_ACK, Ack, Packets
 from agent.sources.opcua.conversation import Conversation
+from agent.sources.opcua.events import Events
 from agent.sources.opcua.reading import Known
 from agent.sources.opcua.session import Session, open_session
 from agent.trust import Trust
@@ -77,6 +78,7 @@ class OpcuaSource:
         self._trust = trust
         self._now_ns = now_ns
         self._known = Known()
+        self._events = Events(config.name, config.events)
         self._conversation: Conversation | None = None
         self._kept: Conversation | None = None
         """One whose connection was lost, and which may go on over the next."""
@@ -137,7 +139,8 @@ class OpcuaSource:
             living, anew = self._living(), _of_connection(config) != _of_connection(self._config)
             if living is None:
                 self._take_over(config, signals)
-                self._kept = None if anew else self._kept
+                if anew:
+                    self._kept, self._events = None, Events(config.name, config.events)
                 return True
             if anew or not living.subscriptions.has_room(signals):
                 return False
@@ -179,11 +182,14 @@ class OpcuaSource:
             await asyncio.gather(healing, return_exceptions=True)
         if conversation is None:
             return
-        is_lost = not conversation.is_living
-        if is_lost:
+        publisher = conversation.publisher
+        # What is silent from the start goes on being so: some servers take subscriptions over
+        # and publish to the connection that was lost.
+        goes_on = not conversation.is_living and (publisher.count > 0 or not publisher.is_silent)
+        if goes_on:
             self._kept = conversation
-        conversation.publisher.stop()
-        await conversation.session.close(delete_subscriptions=not is_lost)
+        publisher.stop()
+        await conversation.session.close(delete_subscriptions=not goes_on)
 
     async def _converse(self, session: Session) -> Conversation:
         """Go on with what was agreed on before the connection was lost, or begin anew."""
@@ -194,7 +200,8 @@ class OpcuaSource:
                 await kept.follow(self._signals)
                 log.info("%s: the server went on with the subscriptions; none is lost", self.name)
                 return kept
-        conversation = Conversation(self._config, session, self._known, self._now_ns)
+        config = self._config
+        conversation = Conversation(config, session, self._known, self._events, self._now_ns)
         if kept is not None:
             conversation.opening = kept.opening
         await conversation.begin(self._signals)

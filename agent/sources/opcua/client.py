@@ -9,12 +9,16 @@ node that is not in `writable` raises NotWritable before anything is sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import struct
+import time
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from asyncua import Client, ua
 from asyncua.client.ua_client import UaClient, UASocketProtocol
 from asyncua.common.shortcuts import Shortcuts
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import nodeid_to_binary
 
 TCP_S: Final = 3.0
 """A connection that is not there by then was asked for in vain: packets go nowhere."""
@@ -37,6 +41,16 @@ _CHANGES: Final = (
     ua.DeleteReferencesRequest,
 )
 """Services that are never used."""
+
+
+_PUBLISH: Final = b"\x01\x00" + int(ua.ObjectIds.PublishRequest_Encoding_DefaultBinary).to_bytes(
+    2, "little"
+)
+_HEADER: Final = struct.Struct("<qIIiIBBBi")
+"""Timestamp, handle, diagnostics, no audit id, no timeout, no additional header; then how many
+acknowledgements follow."""
+_EPOCH_TICKS: Final = 116_444_736_000_000_000
+"""From 1601 to 1970 in units of 100 ns."""
 
 
 class NotWritable(Exception):
@@ -82,6 +96,13 @@ class GuardedClient(Client):
         async with asyncio.timeout(HELLO_S):
             await super().send_hello()
 
+    def publish(self, acknowledgements: Sequence[tuple[int, int]]) -> asyncio.Future[Buffer]:
+        """Send a PublishRequest; its answer comes when the server has something to say."""
+        protocol = self.uaclient.protocol
+        if not isinstance(protocol, _Protocol):
+            raise ConnectionError("the connection is closed")
+        return protocol.publish(acknowledgements)
+
     async def end(self, *, delete_subscriptions: bool) -> None:
         """Close session, channel and connection, as the server expects it."""
         self.uaclient.request_disconnect()
@@ -122,6 +143,23 @@ class _Protocol(UASocketProtocol):
         super().__init__(timeout_s, policy)
         self._guarded = transport
 
+    def publish(self, acknowledgements: Sequence[tuple[int, int]]) -> asyncio.Future[Buffer]:
+        """Send a PublishRequest, encoded here: asyncua takes six times as long for it.
+
+        acknowledgements : subscription and sequence number of each
+        """
+        if self.transport is None:
+            raise ConnectionError("the connection is closed")
+        self._request_handle += 1
+        body = publish_request(self.authentication_token, self._request_handle, acknowledgements)
+        self.revolve_security_token()
+        self._request_id += 1
+        chunks = self._connection.message_to_binary(body, request_id=self._request_id)
+        future: asyncio.Future[Buffer] = asyncio.get_running_loop().create_future()
+        self._callbackmap[self._request_id] = future
+        self.transport.write(chunks)
+        return future
+
     def _send_request(self, request: Any, *args: Any, **options: Any) -> asyncio.Future[Any]:
         if isinstance(request, _CHANGES):
             raise NotWritable(f"{type(request).__name__} is never sent: the agent only reads")
@@ -132,6 +170,20 @@ class _Protocol(UASocketProtocol):
                     "it as writable"
                 )
         return super()._send_request(request, *args, **options)
+
+
+def publish_request(
+    token: ua.NodeId, handle: int, acknowledgements: Sequence[tuple[int, int]]
+) -> bytes:
+    """A PublishRequest that may wait at the server for ever (OPC 10000-4, 5.14.5.2 and 7.32)."""
+    sent = time.time_ns() // 100 + _EPOCH_TICKS
+    count = len(acknowledgements)
+    return (
+        _PUBLISH
+        + nodeid_to_binary(token)
+        + _HEADER.pack(sent, handle, 0, -1, 0, 0, 0, 0, count)
+        + struct.pack(f"<{2 * count}I", *(n for pair in acknowledgements for n in pair))
+    )
 
 
 def _changed_by(request: Any) -> list[ua.NodeId]:

@@ -11,28 +11,30 @@ Fails: as asyncua does, with OSError, TimeoutError or UaError.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Final
 
 from asyncua import ua
 
-from agent.batch import Batch
+from agent.batch import Batch, status_name
 from agent.config import OpcuaConfig
 from agent.signals import Signal
 from agent.sources.drain import Taken
+from agent.sources.opcua.events import Events
 from agent.sources.opcua.history import Filler, Span
 from agent.sources.opcua.publishing import Gap, Publisher, Stream, following, split_at
 from agent.sources.opcua.reading import Known, Reading
 from agent.sources.opcua.session import Session
 from agent.sources.opcua.subscription import Missing, Subscriptions
-from agent.sources.opcua.wire import Publication
+from agent.sources.opcua.wire import Publication, WireError
 
 log = logging.getLogger("andon.opcua")
 
 MESSAGE: Final = "message"
 REPUBLISHED: Final = "republished"
 HISTORY_MARGIN_NS: Final = 10_000_000_000
-"""History is read from so long before the outage at most, in case something came late."""
+"""History is read from so long before the outage at most, in case something came late, and until
+so long after its end: the clock that a server shows may stand still for seconds between updates."""
 NODE_GONE: Final = int(ua.StatusCodes.BadNodeIdUnknown) >> 16
 """The upper half of the StatusCode of an item whose node was deleted."""
 
@@ -47,7 +49,12 @@ class Conversation:
     """
 
     def __init__(
-        self, config: OpcuaConfig, session: Session, known: Known, now_ns: Callable[[], int]
+        self,
+        config: OpcuaConfig,
+        session: Session,
+        known: Known,
+        events: Events,
+        now_ns: Callable[[], int],
     ) -> None:
         self.config = config
         self.session = session
@@ -59,9 +66,11 @@ class Conversation:
         self.subscriptions = Subscriptions(session, self.publisher, self.reading, config)
         self.taken = Taken()
         self._known = known
+        self._events = events
         self._now_ns = now_ns
         self._early = 0
         self._until_ns = 0
+        self._event_ids: set[int] = set()
 
     def use(self, config: OpcuaConfig) -> None:
         """From now on ask as this configuration says; `follow` brings it about."""
@@ -76,16 +85,19 @@ class Conversation:
     async def begin(self, signals: Sequence[tuple[int, Signal]]) -> None:
         """Subscribe; signals : (id, signal)."""
         self.reading.begin_outage(await self.session.now_ns())
-        await self.subscriptions.open()
+        stream = await self.subscriptions.open()
         await self.follow(signals)
+        await self._follow_events(stream, signals)
         self._early = len(self.publisher)
-        self._until_ns = await self.session.now_ns()
+        server_ns = await self.session.now_ns()
+        self._until_ns = server_ns + HISTORY_MARGIN_NS if server_ns else 0
 
     async def follow(self, signals: Sequence[tuple[int, Signal]]) -> None:
         """Read these signals and no others; those that are not delivered are told as Bad."""
         gone, self.gone = self.gone, set()
         await self.subscriptions.drop(sorted(gone))
-        missing = await self.subscriptions.follow(signals)
+        missing = await self.subscriptions.follow([one for one in signals if self._is_read(one[1])])
+        missing |= {n: one for n, one in self.missing.items() if n in self._event_ids}
         told = {
             number: one.status
             for number, one in missing.items()
@@ -95,6 +107,27 @@ class Conversation:
             self.opening.append(self.reading.told(told, self._now_ns()))
             self.publisher.nudge()
         self.missing = missing
+
+    async def _follow_events(self, stream: Stream, signals: Sequence[tuple[int, Signal]]) -> None:
+        """Monitor the events too; a table that the server refuses stops no other."""
+        ids = {(signal.machine, signal.name): number for number, signal in signals}
+        pairs = []
+        for table in self.config.events:
+            machine = table.machine or self.config.machine
+            told = ids[machine, table.name]
+            pairs.append((told, ids.get((machine, table.state_signal), told)))
+        if not pairs:
+            return
+        self._event_ids = {number for pair in pairs for number in pair}
+        handles = [self.reading.add(pair, ("text", "text"), {}) for pair in pairs]
+        await self._events.open(self.session, stream.number, [(a, b) for a, b in handles])
+        for number, status in self._events.refused.items():
+            why = f"the server does not tell these events: {status_name(status)}"
+            self.missing[pairs[number][0]] = Missing(why, status)
+
+    def _is_read(self, signal: Signal) -> bool:
+        """Whether it is a variable; else it stands for events."""
+        return (signal.machine, signal.name) in self.config.variables
 
     async def resume(self, session: Session) -> bool:
         """Go on over another session; False where the server does not, or messages are gone.
@@ -113,8 +146,8 @@ class Conversation:
             is_whole &= whole
         held = self.reading.held(self._now_ns()) if is_whole else None
         self.opening = [*([held] if held is not None else []), *self.opening]
-        if again:
-            batch = self.reading.batch(again, self._now_ns(), is_early=True)
+        self._early = len(again)
+        for batch in self._batches(again):
             self._known.recovered[REPUBLISHED] += len(batch)
             self.opening.append(batch)
         if not is_whole:
@@ -122,6 +155,7 @@ class Conversation:
             return False
         self.session = self.subscriptions.session = session
         self.publisher = self.subscriptions.publisher = publisher
+        self._events.resume(session)
         self.taken, self._early = Taken(), 0
         for stream in streams:
             stream.published_ns = 0
@@ -167,25 +201,40 @@ class Conversation:
         }
 
     async def _read(self, came: Sequence[Publication | Gap]) -> AsyncIterator[Batch]:
+        """Batches of what came, with what is asked for again where there is a gap."""
         publications: list[Publication] = []
         for one in came:
             if isinstance(one, Publication):
                 publications.append(one)
                 continue
-            if publications:
-                yield self._batch(publications)
+            for batch in self._batches(publications):
+                yield batch
             publications = []
             again = await self.publisher.again(one)
             lost = len(one.numbers) - len(again)
             if lost:
                 self._known.missed[MESSAGE] += lost
                 log.error("%s: %d messages of the server are lost", self.config.name, lost)
-            if again:
-                batch = self._batch(again)
+            for batch in self._batches(again):
                 self._known.recovered[REPUBLISHED] += len(batch)
                 yield batch
-        if publications:
-            yield self._batch(publications)
+        for batch in self._batches(publications):
+            yield batch
+        if self._events.is_refresh_due:
+            await self._events.refresh()
+
+    def _batches(self, publications: Sequence[Publication]) -> Iterator[Batch]:
+        """What events say, then what the variables say, which vouches for both."""
+        if not publications:
+            return
+        if self._event_ids:
+            try:
+                items = self._events.items(publications, self._now_ns())
+                yield self.reading.texts(items, self._now_ns())
+            except WireError as error:
+                self._known.missed[MESSAGE] += 1
+                log.error("%s: events cannot be read and are lost: %s", self.config.name, error)
+        yield self._batch(publications)
 
     def _batch(self, publications: Sequence[Publication]) -> Batch:
         is_early, self._early = self._early > 0, max(0, self._early - len(publications))

@@ -36,6 +36,10 @@ TAKEN_MAX: Final = 256
 """Publications taken at once."""
 SILENT_S: Final = 5.0
 """No publication for this long, and three keep-alives, means that the subscription is dead."""
+FIRST_SILENT_S: Final = 20.0
+"""The same of its first one: a server may be busy with all the items that it was asked for."""
+LISTEN_S: Final = 0.2
+"""So long the event loop must have listened before a silence is believed."""
 GAP_MAX: Final = 1000
 """A leap of more sequence numbers is a server that counts otherwise, not a loss."""
 CLOCK_BACK_S: Final = 1.0
@@ -63,7 +67,8 @@ class Stream:
     @property
     def silent_s(self) -> float:
         """How long a silence means that it is dead."""
-        return max(SILENT_S, 3 * self.keep_alive_s)
+        least_s = SILENT_S if self.published_ns else FIRST_SILENT_S
+        return max(least_s, 3 * self.keep_alive_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +85,19 @@ class Publisher:
     streams : by the server's subscription id
     malformed : messages that could not be read
     count : publications that came
+    is_silent : whether nothing more will come because a subscription fell silent
     """
 
     def __init__(self, name: str, session: Session, streams: Sequence[Stream] = ()) -> None:
         self.streams = {stream.number: stream for stream in streams}
         self.malformed = self.count = 0
+        self.is_silent = False
         self._name = name
         self._session = session
         self._came: list[Publication | Gap] = []
         self._bytes = 0
         self._news = asyncio.Event()
-        self._acknowledgements: list[ua.SubscriptionAcknowledgement] = []
+        self._acknowledgements: list[tuple[int, int]] = []
         self._in_flight = 0
         self._in_flight_max = IN_FLIGHT_MAX
         self._lost: SourceUnreachable | None = None
@@ -129,9 +136,9 @@ class Publisher:
                 async with asyncio.timeout_at(self._loop_time_of_silence()):
                     await self._news.wait()
             except TimeoutError:
-                self._find_silent()
+                await self._find_silent()
         self._nudged = False
-        self._find_silent()
+        await self._find_silent()
         taken, self._came = self._came[:TAKEN_MAX], self._came[TAKEN_MAX:]
         self._bytes -= sum(len(one.body) for one in taken if isinstance(one, Publication))
         self._ask()
@@ -156,12 +163,18 @@ class Publisher:
 
     def acknowledge(self, subscription: int, number: int) -> None:
         """Tell the server with the next request that this message need not be kept."""
-        self._acknowledgements.append(ua.SubscriptionAcknowledgement(subscription, number))
+        self._acknowledgements.append((subscription, number))
 
     def nudge(self) -> None:
         """Have `take` return, though nothing came."""
         self._nudged = True
         self._news.set()
+
+    def listen(self) -> None:
+        """From now on a silence counts: until now the server had something else to do."""
+        now_s = time.monotonic()
+        for stream in self.streams.values():
+            stream.heard_s = now_s
 
     def lose(self, what: str) -> None:
         """Nothing more will come; the first reason counts."""
@@ -179,9 +192,7 @@ class Publisher:
         if self._stopped or self._lost is not None or self._bytes >= QUEUE_BYTES_MAX:
             return
         if self._in_flight == 0:  # it was not asked, so it could not speak
-            now_s = time.monotonic()
-            for stream in self.streams.values():
-                stream.heard_s = now_s
+            self.listen()
         wanted = min(len(self.streams) + 2, self._in_flight_max) if self.streams else 0
         while self._in_flight < wanted:
             acknowledgements, self._acknowledgements = self._acknowledgements, []
@@ -256,11 +267,19 @@ class Publisher:
         self.lose(f"the server's clock jumped by {jump_s:+,.1f} s")
         return False
 
-    def _find_silent(self) -> None:
+    async def _find_silent(self) -> None:
+        if self._silent() is not None:
+            await asyncio.sleep(LISTEN_S)  # where we were held up, it may have spoken meanwhile
+        stream = self._silent()
+        if stream is not None and self._lost is None:
+            self.is_silent = True
+            self.lose(f"no publication for {stream.silent_s:.0f} s; does the server hang?")
+
+    def _silent(self) -> Stream | None:
+        """A subscription that has been silent for too long."""
         now_s = time.monotonic()
-        for stream in self.streams.values():
-            if self._in_flight and now_s - stream.heard_s >= stream.silent_s:
-                self.lose(f"no publication for {stream.silent_s:.0f} s; does the server hang?")
+        silent = (s for s in self.streams.values() if now_s - s.heard_s >= s.silent_s)
+        return next(silent, None) if self._in_flight else None
 
     def _loop_time_of_silence(self) -> float | None:
         """When the first subscription will have been silent for too long."""

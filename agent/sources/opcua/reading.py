@@ -181,6 +181,11 @@ class Reading:
         self._has_floor = True
         return batch
 
+    def texts(self, items: Items, received_ns: int) -> Batch:
+        """A batch of what events told: it vouches for nothing."""
+        self.known.missed.update(_counts(SERVER_QUEUE, items.overflowed))
+        return self._made(items, items.time_ns, received_ns, 0)
+
     def filled(self, handles: Collection[int]) -> None:
         """The history of these was read to its end: what it did not tell did not happen."""
         rows = np.fromiter(handles, np.int64, len(handles))
@@ -196,7 +201,8 @@ class Reading:
         if known.vouched_ns <= 0 or not len(ids):
             return None
         known.recovered[HELD] += len(ids)
-        values, texts = known.value[ids], []
+        values = known.value[ids]
+        texts: list[str] = []
         for row, number in enumerate(ids.tolist()):
             if number in known.texts and not np.isnan(values[row]):
                 values[row] = len(texts)
@@ -239,7 +245,8 @@ class Reading:
         known, ids, times = self.known, self.ids[handles], items.time_ns[rows]
         said_ns = known.said_ns[ids]
         same = (times == said_ns) & (items.status[rows] == known.status[ids])
-        return (same | (said_ns == _NEVER)) & (times <= self._outage_ns)
+        unchanged: npt.NDArray[np.bool_] = (same | (said_ns == _NEVER)) & (times <= self._outage_ns)
+        return unchanged
 
     def _made(self, items: Items, times: Int64, received_ns: int, alive_ns: int) -> Batch:
         handles = items.handle

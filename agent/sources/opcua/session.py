@@ -85,19 +85,13 @@ class Session:
         """The answer to a request, from its type id on. Raises UaStatusCodeError of a fault."""
         return bytes(await self.client.uaclient._send_request(request))
 
-    def publish(
-        self, acknowledgements: Sequence[ua.SubscriptionAcknowledgement]
-    ) -> asyncio.Future[Buffer]:
+    def publish(self, acknowledgements: Sequence[tuple[int, int]]) -> asyncio.Future[Buffer]:
         """Send a PublishRequest. Answers resolve in the order in which the server sent them.
 
+        acknowledgements : subscription and sequence number of each
         `checked` reads an answer. Raises ConnectionError where there is no connection any more.
         """
-        protocol = self.client.uaclient.protocol
-        if protocol is None:
-            raise ConnectionError("the connection is closed")
-        request = ua.PublishRequest()
-        request.Parameters.SubscriptionAcknowledgements = list(acknowledgements)
-        return protocol._send_request(request, timeout=0)
+        return self.client.publish(acknowledgements)
 
     async def now_ns(self) -> int:
         """The server's clock, UTC; 0 where it does not say."""

@@ -275,7 +275,8 @@ class Subscriptions:
 
     def _handles_for(self, group: Sequence[Wanted]) -> list[int]:
         """A handle for each; those of earlier attempts are kept until one succeeds."""
-        new = [one for one in group if self._handles.get(one.number, (0, ""))[1] != one.kind]
+        kept = {one.number: self._handles.get(one.number) for one in group}
+        new = [one for one in group if (was := kept[one.number]) is None or was[1] != one.kind]
         rates = {one.number: one.rate_hz for one in new if one.rate_hz}
         numbers, kinds = [one.number for one in new], [one.kind for one in new]
         for handle, one in zip(self._reading.add(numbers, kinds, rates), new, strict=True):

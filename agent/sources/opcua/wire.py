@@ -199,36 +199,38 @@ class Decoder:
         self, body: bytes, n: int, spans: list[int], detours: list[int], given: int = -1
     ) -> Items:
         raw = np.frombuffer(body, np.uint8)
-        out = columns.Columns(
-            np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.float64),
-            np.empty(n, np.uint32), np.empty((n, columns.SPECIAL), np.int64),
+        handle, time_ns = np.empty(n, np.int64), np.empty(n, np.int64)
+        value, status = np.empty(n, np.float64), np.empty(n, np.uint32)
+        special, counted = (
+            np.empty((n, columns.SPECIAL), np.int64),
             np.zeros(columns.COUNTS, np.int64),
-        )  # fmt: skip
+        )
         rows = columns.read(
             raw, np.array(spans, np.int64).reshape(-1, columns.SPAN), self._kinds, given,
-            np.array(detours, np.int64).reshape(-1, 2), out,
+            np.array(detours, np.int64).reshape(-1, 2),
+            handle, time_ns, value, status, special, counted,
         )  # fmt: skip
         if rows < 0:
             raise _error(rows, body)
-        counts = out.counts.tolist()
-        special = out.special[: counts[columns.SPECIALS]]
+        counts = counted.tolist()
+        special = special[: counts[columns.SPECIALS]]
         said: list[str] = []
         waves: list[tuple[int, Float64]] = []
         fallbacks, inexact = 0, counts[columns.INEXACT]
         if counts[columns.TEXTS]:
-            said = _take_texts(raw, special, counts[columns.TEXTS], out.value)
+            said = _take_texts(raw, special, counts[columns.TEXTS], value)
         if len(special) > counts[columns.TEXTS]:
             others = special[special[:, 0] != columns.TEXT].tolist()
-            fallbacks = self._ask_asyncua(body, others, out, said, waves)
-            inexact += _take_blocks(raw, others, out.value, waves)
+            fallbacks = self._ask_asyncua(body, others, handle, value, said, waves)
+            inexact += _take_blocks(raw, others, value, waves)
         return Items(
-            out.handle[:rows], out.time_ns[:rows], out.value[:rows], out.status[:rows],
+            handle[:rows], time_ns[:rows], value[:rows], status[:rows],
             tuple(said), tuple(waves), counts[columns.OVERFLOWED], fallbacks, inexact,
             counts[columns.STRANGERS], counts[columns.TIMELESS],
         )  # fmt: skip
 
     def _ask_asyncua(
-        self, body: bytes, specials: list[list[int]], out: columns.Columns,
+        self, body: bytes, specials: list[list[int]], handle: Int64, value: Float64,
         said: list[str], waves: list[tuple[int, Float64]],
     ) -> int:  # fmt: skip
         """Have asyncua read what the kernel did not; how many items that were."""
@@ -238,21 +240,21 @@ class Decoder:
                 continue
             asked += 1
             try:
-                value, _ = fallback.decoded(body, start, start + size)
+                decoded, _ = fallback.decoded(body, start, start + size)
             except fallback.Undecodable:
                 continue  # its structure was sound, so the others are not touched: NaN
-            read_as = self._kinds[out.handle[row]]
+            read_as = self._kinds[handle[row]]
             if read_as == columns.NUMBER:
-                out.value[row] = fallback.number(value)
+                value[row] = fallback.number(decoded)
             elif read_as == columns.TEXT:
-                text = fallback.text(value)
+                text = fallback.text(decoded)
                 if text is not None:
-                    out.value[row] = len(said)
+                    value[row] = len(said)
                     said.append(text)
             else:
-                block = fallback.block(value)
+                block = fallback.block(decoded)
                 if block is not None:
-                    out.value[row] = _rms(block)
+                    value[row] = _rms(block)
                     waves.append((row, block))
         return asked
 

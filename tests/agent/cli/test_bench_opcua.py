@@ -248,18 +248,20 @@ def test_every_way_is_measured_and_the_memory_watched() -> None:
         figures["asyncua_us_per_notification"] / figures["client_us_per_notification"]
     )
     assert figures["server_notifications_per_s"] > figures["asyncua_notifications_per_s"]
-    assert 0 < figures["soak_notifications_per_s"] < 1.5 * opcua.SOAK_RATE_HZ
+    assert figures["soak_notifications_per_s"] > 0
     assert 20 < figures["rss_mb_start"] < 2000
 
 
 @pytest.mark.usefixtures("_small")
-def test_a_profile_shows_how_often_a_function_is_called_for_a_message() -> None:
+def test_a_profile_shows_how_often_a_function_is_called() -> None:
     result = bench("--profile", "--seconds", 0.3)
     assert result.exit_code == 0, result.stderr
-    title, *rows = result.stdout.splitlines()
-    assert title.split() == ["us", "a", "message", "calls", "a", "message", "function"]
-    assert len(rows) == client.PROFILED
-    assert all(float(row.split()[0].replace(",", "")) > 0 for row in rows)
+    _, titles, *rows = result.stdout.splitlines()
+    assert titles.split() == ["us", "calls", "function"]
+    costs = [float(row.split()[0].replace(",", "")) for row in rows]
+    assert len(costs) == client.PROFILED
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] > 0
 
 
 def test_a_person_reads_a_figure_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

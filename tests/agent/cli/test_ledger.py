@@ -169,18 +169,14 @@ def proved(sent: Sent, held: dict[str, Any]) -> Proof:
 
 def test_the_table_names_every_count_and_its_cause(gateway: Gateway) -> None:
     samples = SampleLedger(186_402_118, 186_398_002, pending=4)
-    samples.filtered["same_time"] = 4112
-    samples.retimed["clock_ahead"] = 12
-    samples.recovered["history"] = 3_600
-    samples.missed["server_queue"] = 2
+    samples.filtered["same_time"], samples.retimed["clock_ahead"] = 4112, 12
+    samples.recovered["history"], samples.missed["server_queue"] = 3_600, 2
     written = LineLedger(2_811_024, 2_810_998, 6, 5)
-    written.dropped["quota"] = 13
-    written.dead_letter["rejected"] = 2
+    written.dropped["quota"], written.dead_letter["rejected"] = 13, 2
     gateway.outbox.balance = Ledger(
         samples, written, {"cloud": SinkLedger(2_810_998, 6), "vm": SinkLedger(7, 1, 2, 3)}
     )
-    result = gateway.ledger()
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result := gateway.ledger()).exit_code == 0
     assert result.stdout == (
         "since the outbox was made                  samples\n"
         "received                               186,402,118\n"

@@ -279,6 +279,16 @@ from tests.agent.config.support import changed, error_of
         ),
         pytest.param(
             "[[mqtt]]",
+            "[[opcua.signals]]\nname = 'mode'\nnode = 'i=1'\nkind = 'text'\nstate = true\n"
+            "[[opcua.events]]\nname = 'alarms'\nstate = 'Held'\n[[mqtt]]",
+            'opcua[0].events[0].state is "Held"; opcua[0].signals[1] tells the state of the same '
+            "machine, in DIR/agent.toml, line 19\n"
+            "  in DIR/agent.toml, line 22\n"
+            "hint: a machine is in one state at a time: keep one of them",
+            id="two states of one machine",
+        ),
+        pytest.param(
+            "[[mqtt]]",
             "[[opcua.events]]\nname = 'ram_force'\n[[mqtt]]",
             'opcua[0].events[0].name is "ram_force"; opcua[0].signals[0] is the same signal of the '
             "same machine, in DIR/agent.toml, line 12\n"

@@ -58,9 +58,9 @@ def test_the_ledger_balances_whatever_happens(data: st.DataObject) -> None:
         if action == "take" and data.draw(st.booleans()):
             continue  # not committed: a crash may come first
         plant.collect()
-        samples = np.concatenate(plant.samples)
-        came = samples["status"] != BAD_NO_COMMUNICATION
-        texts = int((np.isin(samples["signal"], TEXTS) & came).sum())
+        rows = np.concatenate(plant.samples)
+        came = rows["status"] != BAD_NO_COMMUNICATION
+        texts = int((np.isin(rows["signal"], TEXTS) & came).sum())
         ledger = plant.derive.samples
         assert ledger.balanced, ledger
         assert ledger.received == sent

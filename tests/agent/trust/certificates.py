@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +18,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NOW_NS = int(NOW.timestamp()) * 10**9
 DAY = timedelta(days=1)
+ALWAYS: Final[Any] = {
+    "begin": datetime(2020, 1, 1, tzinfo=UTC),
+    "end": datetime(2120, 1, 1, tzinfo=UTC),
+}
+"""Whatever the machine's clock says."""
 SERVER_URI = "urn:plc:press-01"
 
 
@@ -61,6 +67,7 @@ def server(
     end: datetime = NOW + 300 * DAY,
     bits: int = 2048,
     is_for_server: bool = True,
+    signed_with: hashes.HashAlgorithm | None = None,
 ) -> Pair:
     """The certificate of a server or a user, self-signed without an issuer."""
     roles = [ExtendedKeyUsageOID.SERVER_AUTH if is_for_server else ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -73,7 +80,7 @@ def server(
         ),
         x509.ExtendedKeyUsage(roles),
     ]
-    return _signed(name, key(number, bits), issuer, begin, end, extensions)
+    return _signed(name, key(number, bits), issuer, begin, end, extensions, (), signed_with)
 
 
 def authority(
@@ -84,9 +91,12 @@ def authority(
     end: datetime = NOW + 3000 * DAY,
     path_length: int | None = None,
     is_authority: bool = True,
+    constrained: Sequence[x509.ExtensionType] = (),
 ) -> Pair:
+    """An authority. constrained : extensions that whoever does not understand must refuse."""
     constraints = x509.BasicConstraints(is_authority, path_length if is_authority else None)
-    return _signed(name, key(number), issuer, NOW - 10 * DAY, end, [constraints])
+    times = NOW - 10 * DAY, end
+    return _signed(name, key(number), issuer, *times, [constraints], constrained)
 
 
 def revocations(
@@ -115,6 +125,8 @@ def _signed(
     begin: datetime,
     end: datetime,
     extensions: Sequence[x509.ExtensionType],
+    critical: Sequence[x509.ExtensionType] = (),
+    signed_with: Any = None,
 ) -> Pair:
     builder = (
         x509.CertificateBuilder()
@@ -127,4 +139,7 @@ def _signed(
     )
     for extension in extensions:
         builder = builder.add_extension(extension, critical=False)
-    return Pair(builder.sign(issuer.key if issuer else own, hashes.SHA256()), own)
+    for extension in critical:
+        builder = builder.add_extension(extension, critical=True)
+    by = issuer.key if issuer else own
+    return Pair(builder.sign(by, signed_with or hashes.SHA256()), own)

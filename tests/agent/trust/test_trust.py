@@ -9,6 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from agent.errors import ConfigError
 from agent.trust import REJECTED_MAX, Trust
@@ -155,6 +157,20 @@ def test_an_authority_that_may_have_none_below_itself_has_none(trust: Trust) -> 
     trust.add(root.certificate)
     assert why(trust, server(root)) == ""
     assert why(trust, server(between), between) == "is not trusted here"
+
+
+def test_a_signature_weaker_than_sha_256_vouches_for_nobody(trust: Trust) -> None:
+    root = authority()
+    trust.add(root.certificate)
+    weak = server(root, signed_with=hashes.SHA224())
+    assert why(trust, weak) == "is not trusted here"
+
+
+def test_an_authority_with_limits_that_are_not_understood_vouches_for_nobody(trust: Trust) -> None:
+    limits = x509.NameConstraints([x509.DNSName("acme.example")], None)
+    root = authority(constrained=[limits])
+    trust.add(root.certificate)
+    assert why(trust, server(root)) == "is not trusted here"
 
 
 def test_a_chain_with_an_expired_issuer_is_refused(trust: Trust) -> None:

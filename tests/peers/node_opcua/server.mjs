@@ -111,6 +111,7 @@ async function made() {
 
 const server = await made();
 const space = server.engine.addressSpace;
+space.installAlarmsAndConditionsService(); // binds ConditionRefresh
 const own = space.registerNamespace(NAMESPACE);
 const machine = own.addObject({
   browseName: "press-01",

@@ -80,7 +80,7 @@ def soak(minutes: float) -> dict[str, float]:
 def profile(seconds: float) -> list[dict[str, Any]]:
     """Where our source's time goes at 1,000 notifications a message: the most costly functions.
 
-    A loop over samples in Python would show as one with 1,000 calls a message.
+    A loop over samples in Python would show as one with 1,000 calls for 1,000 notifications.
     """
     with _serving([1000]) as urls:
         (run,) = _client("andon", urls, seconds, profile=True)
@@ -90,10 +90,10 @@ def profile(seconds: float) -> list[dict[str, Any]]:
 
 def tell_profile(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The same for a person, a line a function."""
-    yield f"{'us a message':>14}{'calls a message':>18}  function"
+    yield "of 1,000 notifications:"
+    yield f"{'us':>10}{'calls':>10}  function"
     for row in rows:
-        us, calls = row["us_per_message"], row["calls_per_message"]
-        yield f"{us:>14,.1f}{calls:>18,.2f}  {row['function']}"
+        yield f"{row['us_per_1000']:>10,.1f}{row['calls_per_1000']:>10,.2f}  {row['function']}"
 
 
 def _run(urls: Sequence[str], seconds: float) -> dict[str, float]:

@@ -32,7 +32,6 @@ class Taken:
     """What has arrived, and whether it is enough."""
 
     notifications: int = 0
-    messages: int = 0
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -60,7 +59,6 @@ async def _andon(url: str, taken: Taken) -> None:
     try:
         async for batch, _ in source.batches():
             taken.notifications += len(batch)
-            taken.messages += 1
             if taken.enough.is_set():
                 break
     finally:
@@ -106,17 +104,16 @@ async def _bare(url: str, taken: Taken) -> None:
     publish.RequestHeader.AuthenticationToken = session.authentication_token
     frame = wire._connection.message_to_binary(struct_to_binary(publish), request_id=1)
     transport = wire.transport
-    transport.set_protocol(_Counter(taken, lambda: transport.write(frame)))
-    for _ in range(IN_FLIGHT):
-        transport.write(frame)
+    transport.set_protocol(_Counter(taken, lambda count: transport.write(frame * count)))
+    transport.write(frame * IN_FLIGHT)
     await taken.enough.wait()
     transport.abort()
 
 
 class _Counter(asyncio.Protocol):
-    """Counts the notifications in frames, and asks for the next message when one is whole."""
+    """Counts the notifications in frames, and asks for as many messages as are whole."""
 
-    def __init__(self, taken: Taken, ask: Callable[[], None]) -> None:
+    def __init__(self, taken: Taken, ask: Callable[[int], None]) -> None:
         self._taken = taken
         self._ask = ask
         self._data = bytearray()
@@ -124,17 +121,17 @@ class _Counter(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._data += data
+        whole = 0
         while len(self._data) >= HEADER.size:
             _, chunk, size = HEADER.unpack_from(self._data)
             if len(self._data) < size:
-                return
+                break
             if self._is_first and size > COUNT_AT:
                 self._taken.notifications += struct.unpack_from("<i", self._data, COUNT_AT)[0]
-                self._taken.messages += 1
             self._is_first = chunk == b"F"
-            if self._is_first:
-                self._ask()
+            whole += self._is_first
             del self._data[:size]
+        self._ask(whole)
 
 
 WAYS: Final[Mapping[str, Callable[[str, Taken], Coroutine[Any, Any, None]]]] = {

@@ -8,6 +8,7 @@ written or called.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from asyncua import ua
@@ -57,7 +58,7 @@ async def connect(config: OpcuaConfig, trust: Trust | None) -> Session:
         raise SourceRefused(
             f"{config.endpoint} refuses: {error}", "check user, password and its trust list"
         ) from error
-    except (OSError, TimeoutError, ua.UaError) as error:
+    except (OSError, TimeoutError, asyncio.InvalidStateError, ua.UaError) as error:
         raise SourceUnreachable(
             f"{config.endpoint} does not answer: {str(error) or type(error).__name__}",
             "is the server running, is the port right, does a firewall stand between?",
@@ -78,7 +79,7 @@ async def browse(session: Session, space: AddressSpace, bounds: Bounds, step: St
                 "begin elsewhere with --from, or leave it out",
             )
         await walk(requests, space, bounds, step)
-    except (OSError, TimeoutError, ua.UaError) as error:
+    except (OSError, TimeoutError, asyncio.InvalidStateError, ua.UaError) as error:
         raise SourceUnreachable(
             f"{space.endpoint} no longer answers: {str(error) or type(error).__name__}",
             "what was found until then is kept where --resume names a file",

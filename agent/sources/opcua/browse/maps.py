@@ -5,6 +5,7 @@ variables of an address space that it names. Fails: ConfigError, with what is wr
 
 A map names variables by NodeId, or by a path of BrowseNames below each object of a type (or below
 the start of the walk); `*` stands for any one name, which then becomes part of the signal's name.
+Of several that name the same variable, the first one counts.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class MappedSignal(Table):
     """The signal's name; what `*` stood for is put before it."""
     path: str = Field("", max_length=2048)
     """BrowseNames from the object down to the variable, joined with `/`."""
+    type: TypeConfig | None = None
+    """The path begins at objects of this type, instead of the map's."""
     node: NodeId | None = Field(None, validate_default=True)
     """Its NodeId, where that is the same on every such machine."""
     kind: Kind
@@ -92,23 +95,30 @@ def load_map(path: Path) -> MachineMap:
 
 def mapped(space: AddressSpace, known: MachineMap) -> Iterator[tuple[Node, MappedSignal, str]]:
     """Each variable that the map names, what it says of it, and the name of the signal."""
-    roots = [node for node in space.nodes.values() if _is_root(space, known, node)]
+    taken: set[str] = set()
     for signal in known.signals:
-        if signal.node is not None:
-            found = space.nodes.get(signal.node)
-            if found and found.attributes and found.attributes.data_type:
-                yield found, signal, signal.name
-            continue
-        for root in roots:
+        for node, stood_for in _variables(space, known, signal):
+            if node.id not in taken:
+                taken.add(node.id)
+                yield node, signal, ".".join([*map(plain, stood_for), signal.name])
+
+
+def _variables(
+    space: AddressSpace, known: MachineMap, signal: MappedSignal
+) -> Iterator[tuple[Node, tuple[str, ...]]]:
+    """The variables of one signal, and what each `*` stood for."""
+    if signal.node is not None:
+        node = space.nodes.get(signal.node)
+        if node and node.attributes and node.attributes.data_type:
+            yield node, ()
+        return
+    type_ = signal.type or known.type
+    for root in space.nodes.values():
+        is_root = space.is_of(root, type_.namespace, type_.name) if type_ else root.depth == 0
+        if is_root and not root.is_variable:
             for node, stood_for in _below(space, root, signal.path.split("/")):
                 if node.is_variable:
-                    yield node, signal, ".".join([*map(plain, stood_for), signal.name])
-
-
-def _is_root(space: AddressSpace, known: MachineMap, node: Node) -> bool:
-    if known.type is None:
-        return node.id == space.start
-    return not node.is_variable and space.is_of(node, known.type.namespace, known.type.name)
+                    yield node, stood_for
 
 
 def _below(

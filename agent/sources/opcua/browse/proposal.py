@@ -76,7 +76,7 @@ def propose(space: AddressSpace, known: MachineMap | None = None) -> Proposal:
     left_out: Counter[str] = Counter()
     missing: tuple[str, ...] = ()
     if known is None:
-        variables = (node for node in space.nodes.values() if node.is_variable)
+        variables = (node for node in space.nodes.values() if node.is_variable and node.depth)
         offers = [offer for node in variables if (offer := _offer(space, node, left_out))]
     else:
         named = list(mapped(space, known))
@@ -88,7 +88,7 @@ def propose(space: AddressSpace, known: MachineMap | None = None) -> Proposal:
     return Proposal(
         tuple(companions.specifications(space)),
         tuple(places.used.values()),
-        tuple(_named(_one_state(placed))),
+        tuple(_named(_one_state(space, placed))),
         left_out,
         missing,
     )
@@ -211,12 +211,22 @@ class _Places:
         return self.used.setdefault(machine.root, replace(machine, name=legal(machine.name)))
 
 
-def _one_state(offers: Sequence[Offer]) -> list[Offer]:
-    """The same signals; where a machine has PackML's states, no others are its state."""
-    packml = {offer.machine for offer in offers if offer.reason == companions.PACKML_STATE}
+def _one_state(space: AddressSpace, offers: Sequence[Offer]) -> list[Offer]:
+    """The same signals, where one state machine is the state of each machine, with those in it.
+
+    That of PackML before others, and the uppermost: components have states too.
+    """
+
+    def rank(offer: Offer) -> tuple[bool, int]:
+        state = companions.machine_state(space, space.nodes[offer.node])
+        return state != companions.PACKML_STATE, offer.path.count("/")
+
+    tops: dict[str, str] = {}
+    for offer in sorted((offer for offer in offers if offer.state), key=rank):
+        tops.setdefault(offer.machine, offer.path.rpartition("/")[0])
     return [
         replace(offer, state=False)
-        if offer.machine in packml and offer.reason == companions.MACHINERY_STATE
+        if offer.state and not offer.path.startswith(f"{tops[offer.machine]}/")
         else offer
         for offer in offers
     ]

@@ -12,6 +12,7 @@ again in halves until the one value is found, which is then left out.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ log = logging.getLogger("andon.opcua.browse")
 
 REFERENCES_MAX: Final = 1000
 """References of one node that a server sends at once; the rest comes by continuation points."""
+PARTS_MAX: Final = 10_000
+"""Continuations of one Browse; a server that has more to say never ends."""
 ATTEMPTS_MAX: Final = 8
 """How often a node is browsed again when its continuation point was lost: 128 nodes, halved."""
 UNDECODABLE: Final = "undecodable"
@@ -135,11 +138,15 @@ class Requests:
         points: dict[int, bytes] = {}
         for position, result in enumerate(await self._services.browse(request)):
             _take(answers[position], result, position, points)
-        while points:
+        for _ in range(PARTS_MAX):
             batch = list(points)[: self._browse.now]
+            if not batch:
+                break
             following = await self._browse_next([points.pop(position) for position in batch])
             for position, result in zip(batch, following, strict=True):
                 _take(answers[position], result, position, points)
+        for position in points:
+            answers[position].problem = "more references than can be"
         return answers
 
     async def _browse_next(self, points: Sequence[bytes]) -> list[ua.BrowseResult]:
@@ -199,7 +206,7 @@ async def _ask(
         most.now = max(1, min(most.now, len(group) // 2))
         log.debug("%d nodes a call from now on: %s", most.now, error)
         return await _in_groups(group, most, call) if len(group) > 1 else [None]
-    except (OSError, TimeoutError, ua.UaStatusCodeError):
+    except (OSError, TimeoutError, asyncio.InvalidStateError, ua.UaStatusCodeError):
         raise
     except Exception as error:  # whatever asyncua's decoder stumbles over
         log.debug("an answer of %d cannot be decoded: %r", len(group), error)

@@ -1,4 +1,4 @@
-"""One event: what is asked for of it, and what it says (OPC 10000-5, 6.4.2; OPC 10000-9, 5.5 to 5.8).
+"""One event: what is asked for of it, and what it says (OPC 10000-5, 6.4.2; OPC 10000-9, 5.5).
 
 Enters: the fields of a notification, in the order in which they were asked for. Leaves: an `Event`
 and its one line of text. A field that is absent or of another type is as good as not said; nothing
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from asyncua import ua
 
@@ -30,6 +30,8 @@ _FIELDS: Final = (
     (_BASE, "Message"),
     (_BASE, "Severity"),
 )
+SEVERITY: Final = 5
+"""Its place in what is asked for."""
 _CONDITION_FIELDS: Final = (
     (_CONDITION, ""),  # the ConditionId: the NodeId of the condition itself
     (_CONDITION, "ConditionName"),
@@ -57,6 +59,7 @@ def select(*, conditions: bool) -> list[ua.SimpleAttributeOperand]:
 class Event:
     """An event, or a condition as it stands.
 
+    severity : 1 to 1000, 1 where none is said
     kind : number of its type in namespace 0, 0 for others
     id : the same for the same news, however often it is told; b"" where there is none
     time_ns : UTC; None where none is said that can be
@@ -95,25 +98,40 @@ def read(fields: Sequence[ua.Variant]) -> Event:
     """The event that these fields say; fewer than were asked for say less."""
     values = [field.Value for field in fields]
     values += [None] * (len(_FIELDS) + len(_CONDITION_FIELDS) - len(values))
-    kind, event_id, source, time, message, severity, *condition = values
-    node, name, retain, branch, active, acked = condition
-    event = Event(
+    kind, event_id, source, time, message, severity, node, name, retain, *states = values
+    branch, active, acked = states
+    is_condition = isinstance(retain, bool)
+    source, name = _line(source), _line(name)
+    return Event(
         kind=_number(kind),
         id=event_id if isinstance(event_id, bytes) else b"",
-        source=_line(source),
+        source=source,
         time_ns=time_ns(time) if isinstance(time, datetime) else None,
         message=_line(message),
-        severity=severity if isinstance(severity, int) else 0,
-    )
-    if not isinstance(retain, bool):
-        return event
-    told = Event(
-        event.kind, event.id, event.source, event.time_ns, event.message, event.severity,
-        condition=node.to_string() if _is_node(node) else (event.source, _line(name)),
-        name=_line(name),
-        retain=retain,
-        is_branch=_is_node(branch),
+        severity=max(severity, 1) if isinstance(severity, int) else 1,
+        condition=(_text_of(node) or (source, name)) if is_condition else None,
+        name=name,
+        retain=retain if is_condition else None,
+        is_branch=bool(_text_of(branch)),
         active=active if isinstance(active, bool) else None,
         acked=acked if isinstance(acked, bool) else None,
-    )  # fmt: skip
-    return told
+    )
+
+
+def _line(value: object) -> str:
+    """A text in one line."""
+    if isinstance(value, ua.LocalizedText):
+        value = value.Text
+    return " ".join(value.split()) if isinstance(value, str) else ""
+
+
+def _text_of(node: object) -> str:
+    """A NodeId as text, "" where it is null."""
+    return node.to_string() if isinstance(node, ua.NodeId) and not node.is_null() else ""
+
+
+def _number(kind: object) -> int:
+    """The number of a type in namespace 0."""
+    if not isinstance(kind, ua.NodeId) or kind.NamespaceIndex != 0:
+        return 0
+    return kind.Identifier if isinstance(kind.Identifier, int) else 0

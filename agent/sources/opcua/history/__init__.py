@@ -253,13 +253,14 @@ class Filler:
 
     async def _ask(self, courses: list[Course], values: int) -> bytes:
         """The answer. Where it is not waited for to the end, `_release` still looks after it."""
+        self._asked_for = courses
+        if time.monotonic() >= self._deadline_s:
+            raise TimeoutError
         send = self._client.uaclient._send_request(_request(courses, values))
-        self._asked, self._asked_for = asyncio.ensure_future(send), courses
-        try:
-            return bytes(await self._in_time(asyncio.shield(self._asked)))
-        finally:
-            if self._asked.done():
-                self._asked = None
+        self._asked = asyncio.ensure_future(send)
+        body = bytes(await self._in_time(asyncio.shield(self._asked)))
+        self._asked = None
+        return body
 
     async def _in_time(self, call: Any) -> Any:
         """The result of a call. Raises TimeoutError."""
@@ -268,21 +269,24 @@ class Filler:
 
     async def _release(self) -> None:
         """Tell the server that nobody comes for the rest."""
-        asked, self._asked = self._asked, None
-        courses = [*self._left, *(course for group in self._work for course in group)]
-        self._work.clear()
-        with suppress(OSError, ua.UaError, WireError):
+        groups = [self._left, self._asked_for, *self._work]
+        with suppress(OSError, ua.UaError):
             async with asyncio.timeout(RELEASE_S):
-                if asked is not None:
-                    for course, part in zip(
-                        self._asked_for, parts_of(bytes(await asked)), strict=False
-                    ):
-                        course.point = part.continuation
-                        courses.append(course)
-                held = [course for course in courses if course.point]
-                for begin in range(0, len(held), self._nodes_max):
-                    group = held[begin : begin + self._nodes_max]
+                await self._await_asked()
+                held = {id(one): one for group in groups for one in group if one.point}
+                courses = list(held.values())
+                for begin in range(0, len(courses), self._nodes_max):
+                    group = courses[begin : begin + self._nodes_max]
                     await self._client.uaclient._send_request(_request(group, 1, release=True))
+
+    async def _await_asked(self) -> None:
+        """Take the continuation points of an answer that nobody waits for any more."""
+        if self._asked is None:
+            return
+        with suppress(ua.UaError, WireError):
+            parts = parts_of(bytes(await self._asked))
+            for course, part in zip(self._asked_for, parts, strict=False):
+                course.point = part.continuation
 
 
 def _request(

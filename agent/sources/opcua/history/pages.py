@@ -18,9 +18,8 @@ from asyncua import ua
 from agent.batch import Float64
 from agent.sources.opcua.wire import Items
 
-_BOUNDS: Final = np.array(
-    [ua.StatusCodes.BadBoundNotFound, ua.StatusCodes.BadBoundNotSupported], np.uint32
-)
+_NO_BOUND: Final = int(ua.StatusCodes.BadBoundNotFound)
+_NO_BOUNDS: Final = int(ua.StatusCodes.BadBoundNotSupported)
 
 Rows = npt.NDArray[Any]
 Key = tuple[int, str | bytes]
@@ -63,11 +62,13 @@ def fresh(course: Course, page: Items) -> Items:
     newest_ns = int(items.time_ns[-1]) if len(items) else 0
     seen_ns, course.seen_ns = course.seen_ns, max(course.seen_ns, newest_ns)
     inside = (items.time_ns > course.span.after_ns) & (items.time_ns <= course.span.until_ns)
-    inside &= ~np.isin(items.status, _BOUNDS) & (items.time_ns >= course.last_ns)
+    inside &= (items.status != _NO_BOUND) & (items.status != _NO_BOUNDS)
+    inside &= items.time_ns >= course.last_ns
     items = _where(items, inside)
-    head = _keys(items, np.flatnonzero(items.time_ns == course.last_ns))
-    if course.tail and head[: len(course.tail)] == course.tail:
-        items = _where(items, np.arange(len(items)) >= len(course.tail))
+    if course.tail:
+        head = _keys(items, np.flatnonzero(items.time_ns == course.last_ns))
+        if head[: len(course.tail)] == course.tail:
+            items = _where(items, np.arange(len(items)) >= len(course.tail))
     if len(items):
         newest_ns = int(items.time_ns[-1])
         tail = _keys(items, np.flatnonzero(items.time_ns == newest_ns))
@@ -114,7 +115,7 @@ def _keys(items: Items, rows: Rows) -> list[Key]:
 
 
 def _in_order(items: Items) -> Items:
-    if (np.diff(items.time_ns) >= 0).all():
+    if (items.time_ns[1:] >= items.time_ns[:-1]).all():
         return items
     return _rows(items, np.argsort(items.time_ns, kind="stable"))
 

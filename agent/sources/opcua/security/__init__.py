@@ -5,11 +5,6 @@ is ready to connect. Fails: SourceRefused, with what a person can do, where the 
 agree or one does not trust the other, here or while `client` connects; SourceUnreachable where the
 server closes the connection without a word; OSError, TimeoutError and UaError as asyncua does.
 
-Chosen is the best that both sides have and that takes our identity: encrypted before signed only;
-then RSA-PSS signatures with OAEP over SHA-256; then AES with 256 bits before 128, in which alone
-Basic256Sha256 and Aes128_Sha256_RsaOaep differ. Names of hosts in the server's endpoints are not
-followed: the configured address is the one that is reached.
-
 asyncua encrypts, signs and verifies; it checks that the session's certificate is the channel's, and
 the server's signature. Checked here beside it: trust, validity, key length, the application's URI,
 and that the endpoints told before the channel was secured are those told in it, or somebody between
@@ -22,11 +17,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from asyncua import Client, ua
+from asyncua.client.ua_client import UASocketProtocol
 from asyncua.crypto.security_policies import SecurityPolicy
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -84,7 +81,7 @@ async def secure(client: Client, config: OpcuaConfig, trust: Trust | None) -> st
     elif config.user is not None:
         client.set_user(config.user)
         client.set_password(config.password.get_secret_value() if config.password else "")
-    _watch(client, config, choice)
+    _watch(client, config, choice, own)
     _say_risks(config, choice, endpoints, trust)
     return f"{choice.said}, {identity(config)}"
 
@@ -92,6 +89,7 @@ async def secure(client: Client, config: OpcuaConfig, trust: Trust | None) -> st
 async def _endpoints(config: OpcuaConfig) -> list[ua.EndpointDescription]:
     """What the server offers, over a connection of its own: nobody vouches for it yet."""
     client = GuardedClient(config.endpoint, config.connect_timeout_s)
+    _read_faults(client)
     try:
         async with asyncio.timeout(config.connect_timeout_s):
             return await client.connect_and_get_server_endpoints()
@@ -178,10 +176,9 @@ def _say_host(where: str, config: OpcuaConfig, leaf: x509.Certificate, trust: Tr
         )
 
 
-def _watch(client: Client, config: OpcuaConfig, choice: Choice) -> None:
+def _watch(client: Client, config: OpcuaConfig, choice: Choice, own: Own | None) -> None:
     """Have what the server answers while `client` connects checked, and its refusals explained."""
-    for step in ("open_secure_channel", "create_session", "activate_session"):
-        setattr(client, step, explained(getattr(client, step), config, choice))
+    _read_faults(client)
     create = client.create_session
 
     async def create_checked() -> ua.CreateSessionResult:
@@ -190,7 +187,38 @@ def _watch(client: Client, config: OpcuaConfig, choice: Choice) -> None:
         client._policy_ids = [_confirmed(answer.ServerEndpoints, config, choice).token]
         return answer
 
-    client.create_session = create_checked  # type: ignore[method-assign]
+    steps: dict[str, Callable[..., Awaitable[Any]]] = {
+        "open_secure_channel": client.open_secure_channel,
+        "create_session": create_checked,
+        "activate_session": client.activate_session,
+    }
+    for name, step in steps.items():
+        setattr(client, name, explained(step, config, choice, own))
+
+
+def _read_faults(client: Client) -> None:
+    """Have a fault in answer to OpenSecureChannel raised: asyncua takes it for the channel."""
+    open_channel = client.open_secure_channel
+
+    async def open_checked(renew: bool = False) -> None:
+        if client.uaclient.protocol is not None and not renew:
+            _read_fault(client.uaclient.protocol)
+        await open_channel(renew)
+
+    client.open_secure_channel = open_checked  # type: ignore[method-assign]
+
+
+def _read_fault(protocol: UASocketProtocol) -> None:
+    receive = protocol._process_received_message
+
+    def checked(message: Any) -> None:
+        if isinstance(message, ua.Message):
+            header = message.SecurityHeader()  # type: ignore[no-untyped-call]
+            if isinstance(header, ua.AsymmetricAlgorithmHeader):
+                protocol.check_answer(message.body(), "")  # type: ignore[no-untyped-call]
+        receive(message)
+
+    protocol._process_received_message = checked  # type: ignore[method-assign,assignment]
 
 
 def _confirmed(

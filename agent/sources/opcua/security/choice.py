@@ -51,11 +51,9 @@ class Choice:
     @property
     def said(self) -> str:
         """As a person says it."""
-        return (
-            f"{policy_name(self.policy.URI)}, {MODES[self.mode]}"
-            if self.is_secure
-            else "no security"
-        )
+        if not self.is_secure:
+            return "no security"
+        return f"{policy_name(self.policy.URI)}, {MODES[self.mode]}"
 
     @property
     def is_secure(self) -> bool:
@@ -94,10 +92,11 @@ def _tokens(
 ) -> Iterable[tuple[int, ua.UserTokenPolicy]]:
     """The ways this endpoint takes our identity that are safe, the lowest grade the best."""
     kind = _kind(config)
-    ways = list(STRONG.values())
-    if config.security in DEPRECATED or config.security == "none":
-        ways += DEPRECATED.values()
-    is_open = config.security == "none" or endpoint.SecurityMode == Mode.SignAndEncrypt
+    # Where the channel is encrypted, or was asked to be in the clear, the token need not be.
+    is_free = endpoint.SecurityMode == Mode.SignAndEncrypt or config.security == "none"
+    may_be_clear = is_free or config.password is None
+    is_old = is_free or config.security in DEPRECATED
+    ways = [*STRONG.values(), *(DEPRECATED.values() if is_old else ())]
     for token in endpoint.UserIdentityTokens or ():
         if token.TokenType != kind:
             continue
@@ -107,11 +106,7 @@ def _tokens(
             yield 0, token
         elif way in ways:
             yield ways.index(way), token
-        elif (
-            way is NONE
-            and kind == ua.UserTokenType.UserName
-            and (is_open or config.password is None)
-        ):
+        elif way is NONE and kind == ua.UserTokenType.UserName and may_be_clear:
             yield len(ways), token
 
 

@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from agent.config import OpcuaConfig
 from agent.errors import SourceRefused, SourceUnreachable
 from agent.sources.opcua.security.choice import MODES, Choice, choose, policy_name
-from agent.trust import Verdict
+from agent.trust import Own, Verdict
 from agent.trust.certificate import name, printable, thumbprint
 
 NAMED_MAX: Final = 8
@@ -30,36 +30,18 @@ _IDENTITIES: Final = {
 }
 
 _OF_CERTIFICATE: Final = (
-    ua.uaerrors.BadApplicationSignatureInvalid,
-    ua.uaerrors.BadCertificateChainIncomplete,
-    ua.uaerrors.BadCertificateHostNameInvalid,
-    ua.uaerrors.BadCertificateInvalid,
-    ua.uaerrors.BadCertificateIssuerRevocationUnknown,
-    ua.uaerrors.BadCertificatePolicyCheckFailed,
-    ua.uaerrors.BadCertificateRevocationUnknown,
-    ua.uaerrors.BadCertificateRevoked,
-    ua.uaerrors.BadCertificateTimeInvalid,
-    ua.uaerrors.BadCertificateUntrusted,
-    ua.uaerrors.BadCertificateUriInvalid,
-    ua.uaerrors.BadCertificateUseNotAllowed,
-    ua.uaerrors.BadNoValidCertificates,
-    ua.uaerrors.BadSecurityChecksFailed,
+    "BadCertificate",
+    "BadSecurityChecksFailed",
+    "BadApplicationSignatureInvalid",
+    "BadNoValidCertificates",
 )
-_OF_IDENTITY: Final = (
-    ua.uaerrors.BadIdentityTokenInvalid,
-    ua.uaerrors.BadIdentityTokenRejected,
-    ua.uaerrors.BadUserAccessDenied,
-    ua.uaerrors.BadUserSignatureInvalid,
-)
-_OF_POLICY: Final = (
-    ua.uaerrors.BadSecurityModeRejected,
-    ua.uaerrors.BadSecurityPolicyRejected,
-)
-
+_OF_IDENTITY: Final = ("BadIdentityToken", "BadUserAccessDenied", "BadUserSignatureInvalid")
+_OF_POLICY: Final = ("BadSecurityModeRejected", "BadSecurityPolicyRejected")
+"""How the names of status codes begin (OPC 10000-4, 7.39.2)."""
 
 _TRUST_US: Final = (
-    "on the server, move this gateway's certificate from Rejected to Trusted, or take it there: "
-    "`andon trust show own --pem`"
+    "on the server, move this gateway's certificate from Rejected to Trusted, or import it there "
+    "from `andon trust show own --pem`"
 )
 _WAYS_OUT: Final = (
     ({"user": "", "user_certificate": None}, "it wants a user: set user and password"),
@@ -79,29 +61,15 @@ _WAYS_OUT: Final = (
 
 
 def explained(
-    step: Callable[..., Awaitable[Any]], config: OpcuaConfig, choice: Choice
+    step: Callable[..., Awaitable[Any]], config: OpcuaConfig, choice: Choice, own: Own | None
 ) -> Callable[..., Awaitable[Any]]:
     """A step of asyncua's connecting, whose refusals say what a person can do."""
     where = f"{config.name}: {config.endpoint}"
+    us = f"this gateway's certificate {thumbprint(own.certificate)}" if own else "this gateway"
 
     async def done(*args: Any, **options: Any) -> Any:
         try:
             return await step(*args, **options)
-        except _OF_CERTIFICATE as error:
-            raise SourceRefused(
-                f"{where} does not trust this gateway's certificate: {type(error).__name__}",
-                _TRUST_US,
-            ) from error
-        except _OF_IDENTITY as error:
-            raise SourceRefused(
-                f"{where} refuses the session {identity(config)}: {type(error).__name__}",
-                "check who may log in there, and how: user and password, user_certificate, or none",
-            ) from error
-        except _OF_POLICY as error:
-            raise SourceRefused(
-                f"{where} refuses {choice.said}, though it offers it: {type(error).__name__}",
-                "name another with security, or look at the server's settings",
-            ) from error
         except InvalidSignature as error:
             raise SourceRefused(
                 f"{where} does not have the private key of its certificate",
@@ -114,21 +82,43 @@ def explained(
                 f"{where} closed the connection while it was being secured",
                 f"some servers do so with certificates they do not trust: {_TRUST_US}",
             ) from error
-        except ua.UaStatusCodeError:
-            raise
-        except (ua.UaError, ValueError) as error:  # what asyncua finds wrong by itself
+        except ua.UaStatusCodeError as error:
+            refusal = _refusal(type(error).__name__, where, us, config, choice)
+            if refusal is None:
+                raise
+            raise refusal from error
+        except (ua.UaError, ValueError) as error:  # what asyncua finds by itself
             raise SourceRefused(f"{where}: {error}") from error
 
     return done
 
 
+def _refusal(
+    code: str, where: str, us: str, config: OpcuaConfig, choice: Choice
+) -> SourceRefused | None:
+    """What a status code says; None where it is not about security."""
+    if code.startswith(_OF_CERTIFICATE):
+        return SourceRefused(f"{where} does not trust {us}: {code}", _TRUST_US)
+    if code.startswith(_OF_IDENTITY):
+        return SourceRefused(
+            f"{where} refuses the session {identity(config)}: {code}",
+            "check who may log in there, and how: user and password, user_certificate, or none",
+        )
+    if code.startswith(_OF_POLICY):
+        return SourceRefused(
+            f"{where} refuses {choice.said}, though it offers it: {code}",
+            "name another with security, or look at the server's settings",
+        )
+    return None
+
+
 def nothing_fits(endpoints: Iterable[ua.EndpointDescription], config: OpcuaConfig) -> SourceRefused:
     """What the server offers, and the smallest change that makes it fit."""
-    offered = {
-        f"{policy_name(one.SecurityPolicyUri or '')} {MODES.get(one.SecurityMode, '')}".strip()
-        + f" ({', '.join(dict.fromkeys(_IDENTITIES[t.TokenType] for t in one.UserIdentityTokens))})"
-        for one in endpoints
-    }
+    offered = set()
+    for one in endpoints:
+        kinds = (_IDENTITIES.get(t.TokenType, "another") for t in one.UserIdentityTokens or ())
+        how = f"{policy_name(one.SecurityPolicyUri or '')} {MODES.get(one.SecurityMode, '')}"
+        offered.add(f"{how.strip()} ({', '.join(dict.fromkeys(kinds))})")
     wanted = "no security" if config.security == "none" else f'security = "{config.security}"'
     what = (
         f"{config.name}: {config.endpoint} offers nothing that fits {wanted}, "

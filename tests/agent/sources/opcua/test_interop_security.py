@@ -41,7 +41,8 @@ async def introduced(peer: Peer, trust: Trust, **options: Any) -> None:
 
 
 async def reads(url: str, trust: Trust, **options: Any) -> None:
-    async with Gateway(url, ["v1"], trust=trust, security="auto", **options).running() as gateway:
+    options = {"security": "auto", **options}
+    async with Gateway(url, ["v1"], trust=trust, **options).running() as gateway:
         await gateway.until(lambda: gateway.values("v1") == [1.0], "its value")
 
 

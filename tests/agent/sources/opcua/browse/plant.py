@@ -54,8 +54,7 @@ class Plant:
 
     def vanish(self) -> None:
         """Close every connection and listen no more, without a word."""
-        assert self.server.bserver is not None
-        bserver = self.server.bserver
+        bserver: Any = self.server.bserver
         self._loop.call_soon_threadsafe(bserver._server.close)
         for client in list(bserver.clients):
             self._loop.call_soon_threadsafe(client.transport.abort)
@@ -212,7 +211,7 @@ class Builder:
         return ua.QualifiedName(name, ua.UInt16(self.index[uri] if uri else 0))
 
     async def type(self, uri: str, name: str, base: Any) -> Any:
-        above = self.types.get(base) or self.server.get_node(ua.NodeId(base))
+        above = self.types.get(base) or self.server.get_node(ua.NodeId(ua.Int32(base)))
         made = await above.add_object_type(self.id(uri, f"T.{name}"), self.name(uri, name))
         self.types[name] = made
         return made
@@ -222,9 +221,9 @@ class Builder:
         path = parent.nodeid.Identifier
         made = await parent.add_object(self.id(VENDOR, f"{path}/{name}"), self.name(uri, name))
         if type_ is not None:
-            base = ua.NodeId(ua.ObjectIds.BaseObjectType)
+            base = ua.NodeId(ua.Int32(ua.ObjectIds.BaseObjectType))
             above = self.types.get(type_)
-            target = above.nodeid if above is not None else ua.NodeId(type_)
+            target = above.nodeid if above is not None else ua.NodeId(ua.Int32(type_))
             await self._retype(made, base, target)
         return made
 
@@ -244,8 +243,8 @@ class Builder:
         identifier = self.id(VENDOR, f"{parent.nodeid.Identifier}/{name}")
         made = await add(identifier, self.name(uri, name), value, type_, datatype)
         if definition is not None:
-            base = ua.NodeId(ua.ObjectIds.BaseDataVariableType)
-            await self._retype(made, base, ua.NodeId(definition))
+            base = ua.NodeId(ua.Int32(ua.ObjectIds.BaseDataVariableType))
+            await self._retype(made, base, ua.NodeId(ua.Int32(definition)))
         return made
 
     async def analog(
@@ -270,7 +269,7 @@ class Builder:
             machine, "", "CurrentState", ua.LocalizedText(value or ""),
             definition=ua.ObjectIds.FiniteStateVariableType,
         )  # fmt: skip
-        await self.variable(current, "", "Id", ua.NodeId(1), property_=True)
+        await self.variable(current, "", "Id", ua.NodeId(ua.Int32(1)), property_=True)
         if value is None:
             status = ua.StatusCode(ua.UInt32(ua.StatusCodes.BadStateNotActive))
             await self.server.iserver.aspace.write_attribute_value(
@@ -368,8 +367,8 @@ async def _tags(b: Builder) -> None:
     await setpoint.set_writable()
     hidden = await b.variable(hall, VENDOR, "Hidden", 1.0)
     for attribute in (ua.AttributeIds.AccessLevel, ua.AttributeIds.UserAccessLevel):
-        value = ua.DataValue(ua.Variant(0, ua.VariantType.Byte))
-        await b.server.iserver.aspace.write_attribute_value(hidden.nodeid, attribute, value)
+        nothing = ua.DataValue(ua.Variant(0, ua.VariantType.Byte))
+        await b.server.iserver.aspace.write_attribute_value(hidden.nodeid, attribute, nothing)
     light = await b.variable(hall, VENDOR, "Light", 2)
     names = [ua.LocalizedText(text) for text in ("off", "yellow", "red")]
     await b.variable(light, "", "EnumStrings", names, property_=True)

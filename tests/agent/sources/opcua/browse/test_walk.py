@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua import Server
+from asyncua import Server, ua
 
 from agent.errors import ConfigError, SourceUnreachable
 from agent.sources.opcua.browse import OBJECTS, AddressSpace, Bounds, browse, connect, load, save
@@ -122,6 +122,44 @@ def test_a_node_whose_continuation_point_was_lost_is_browsed_again(many: Plant, 
             space = await walked(behind(opened, services))
         assert of(space) == whole
         assert not space.failed
+
+    asyncio.run(run())
+
+
+class Stumbling(Grudging):
+    """As asyncua with a value that it cannot decode, or a connection that ends meanwhile."""
+
+    odd = f"85/Hall/Cell 3/Tag{TAGS // 2}"
+    error: Exception = ValueError("no such structure")
+
+    async def read(self, request: ua.ReadParameters) -> list[ua.DataValue]:
+        values = {item.NodeId.Identifier for item in request.NodesToRead if item.AttributeId == 13}
+        if self.odd in values:
+            raise self.error
+        return await super().read(request)
+
+
+def test_a_value_that_cannot_be_decoded_is_left_out_and_no_other(many: Plant) -> None:
+    async def run() -> None:
+        async with session(many.url) as opened:
+            space = await walked(behind(opened, Stumbling(opened.client.uaclient.session)))
+        without = [
+            n.name for n in space.nodes.values() if n.attributes and not n.attributes.built_in
+        ]
+        assert without == [f"Tag{TAGS // 2}"]
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_ends_is_never_taken_for_a_value_that_cannot_be_decoded(
+    many: Plant,
+) -> None:
+    async def run() -> None:
+        async with session(many.url) as opened:
+            services = Stumbling(opened.client.uaclient.session)
+            services.error = asyncio.InvalidStateError()
+            with pytest.raises(SourceUnreachable):
+                await walked(behind(opened, services))
 
     asyncio.run(run())
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 
+import pytest
 from asyncua import Server, ua
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.internal_session import InternalSession
@@ -15,6 +16,7 @@ from asyncua.server.uaprocessor import UaProcessor
 from asyncua.server.user_managers import UserManager
 
 from agent.config import OpcuaConfig
+from agent.errors import SourceRefused
 from agent.sources.opcua.client import GuardedClient
 from agent.sources.opcua.security import secure
 from agent.trust import Trust
@@ -32,6 +34,7 @@ STRONG = (
 )
 ANYBODY = (ua.AnonymousIdentityToken, ua.UserNameIdentityToken, ua.X509IdentityToken)
 PASSWORD = "sesam-öffne-dich"
+USER: Final[dict[str, Any]] = {"user": "operator", "password": PASSWORD}
 CONNECT_S = 10
 
 
@@ -152,6 +155,23 @@ async def connect(config: OpcuaConfig, trust: Trust | None) -> tuple[str, str]:
         client.abort()
 
 
+def kind(name: str) -> ua.SecurityPolicyType:
+    return getattr(POLICIES, name)  # type: ignore[no-any-return]
+
+
+def opened(plc: SecuredServer, trust: Trust | None, **options: Any) -> str:
+    """What was agreed on, of a session that reads."""
+    said, namespace = asyncio.run(connect(config_of(plc.url, **options), trust))
+    assert namespace == SERVER_URI
+    return said
+
+
+def refused(plc: SecuredServer, trust: Trust, **options: Any) -> SourceRefused:
+    with pytest.raises(SourceRefused) as caught:
+        asyncio.run(connect(config_of(plc.url, **options), trust))
+    return caught.value
+
+
 def lie(server: SecuredServer, monkeypatch: Any, shown: Sequence[int]) -> None:
     """Have discovery hide all endpoints but these; sessions tell the truth."""
     inner, truth = server.internal, server.internal.get_endpoints
@@ -169,12 +189,27 @@ def lie(server: SecuredServer, monkeypatch: Any, shown: Sequence[int]) -> None:
 
 def hang_up(monkeypatch: Any) -> None:
     """Have servers close a connection that asks for a secure channel, as some do without trust."""
+    _instead(monkeypatch, lambda processor, _: processor._transport.abort())
+
+
+def deny(monkeypatch: Any, code: int) -> None:
+    """Have servers answer a fault to whoever asks for a secure channel, as others do."""
+
+    def answer(processor: Any, sequence: Any) -> None:
+        fault = ua.ServiceFault()
+        fault.ResponseHeader.ServiceResult = ua.StatusCode(ua.UInt32(code))
+        processor.send_response(1, sequence, fault, ua.MessageType.SecureOpen)
+
+    _instead(monkeypatch, answer)
+
+
+def _instead(monkeypatch: Any, answer: Callable[[Any, Any], None]) -> None:
     truth = UaProcessor.open_secure_channel
 
-    def open_or_close(self: UaProcessor, header: Any, *args: Any) -> None:
+    def open_or_not(self: UaProcessor, header: Any, sequence: Any, body: Any) -> None:
         if header.SecurityPolicyURI.endswith("#None"):
-            truth(self, header, *args)  # type: ignore[no-untyped-call]
+            truth(self, header, sequence, body)  # type: ignore[no-untyped-call]
         else:
-            self._transport.abort()
+            answer(self, sequence)
 
-    monkeypatch.setattr(UaProcessor, "open_secure_channel", open_or_close)
+    monkeypatch.setattr(UaProcessor, "open_secure_channel", open_or_not)

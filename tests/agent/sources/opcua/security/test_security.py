@@ -1,12 +1,8 @@
-"""Sessions over a real server: what is chosen, who is trusted, who logs in, and what is refused."""
+"""What is chosen, who is trusted, and what is refused."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,16 +14,20 @@ from agent.sources.opcua.client import GuardedClient
 from agent.sources.opcua.security import secure
 from agent.trust import Trust
 from agent.trust.certificate import thumbprint
-from tests.agent.sources.opcua.secured import (
+from tests.agent.sources.opcua.security.secured import (
     NONE,
-    PASSWORD,
     POLICIES,
     STRONG,
+    USER,
     SecuredServer,
     config_of,
     connect,
+    deny,
     hang_up,
+    kind,
     lie,
+    opened,
+    refused,
 )
 from tests.agent.trust.certificates import (
     DAY,
@@ -39,45 +39,6 @@ from tests.agent.trust.certificates import (
     revocations,
     server,
 )
-
-ALWAYS = {"begin": datetime(2020, 1, 1, tzinfo=UTC), "end": datetime(2120, 1, 1, tzinfo=UTC)}
-USER = {"user": "operator", "password": PASSWORD}
-
-
-@pytest.fixture(scope="module")
-def plc() -> Iterator[SecuredServer]:
-    machine = SecuredServer()
-    yield machine
-    machine.stop()
-
-
-@pytest.fixture
-def trust(tmp_path: Path) -> Trust:
-    return Trust(tmp_path / "pki", "gw-1", lambda: NOW_NS)
-
-
-@pytest.fixture
-def pinned(trust: Trust) -> Pair:
-    pair = server()
-    trust.add(pair.certificate)
-    return pair
-
-
-def kind(name: str) -> ua.SecurityPolicyType:
-    return getattr(POLICIES, name)  # type: ignore[no-any-return]
-
-
-def opened(plc: SecuredServer, trust: Trust | None, **options: Any) -> str:
-    """What was agreed on, of a session that reads."""
-    said, namespace = asyncio.run(connect(config_of(plc.url, **options), trust))
-    assert namespace == SERVER_URI
-    return said
-
-
-def refused(plc: SecuredServer, trust: Trust, **options: Any) -> SourceRefused:
-    with pytest.raises(SourceRefused) as caught:
-        asyncio.run(connect(config_of(plc.url, **options), trust))
-    return caught.value
 
 
 def test_the_best_of_all_policies_is_taken_and_said(
@@ -298,135 +259,6 @@ def test_a_server_without_the_key_of_its_certificate_gets_no_session(
         asyncio.run(connect(config_of(plc.url, connect_timeout_s=1), trust))
 
 
-@pytest.mark.parametrize("mode", ["sign_and_encrypt", "sign"])
-@pytest.mark.parametrize("policy", ["Basic256Sha256", "Aes256_Sha256_RsaPss"])
-def test_a_user_logs_in_with_a_password(
-    plc: SecuredServer, trust: Trust, pinned: Pair, mode: str, policy: str
-) -> None:
-    modes = {"sign": "Sign", "sign_and_encrypt": "SignAndEncrypt"}
-    plc.offer(pinned, [kind(f"{policy.replace('_', '')}_{modes[mode]}")])
-    said = opened(plc, trust, mode=mode, security=policy, **USER)
-    assert said.endswith("as user operator")
-    assert plc.users.seen == [("operator", PASSWORD)]
-
-
-def test_a_wrong_password_is_refused_with_a_way_out(
-    plc: SecuredServer, trust: Trust, pinned: Pair
-) -> None:
-    plc.offer(pinned)
-    error = refused(plc, trust, user="operator", password="wrong")
-    assert "refuses the session as user operator: BadUserAccessDenied" in str(error)
-    assert "user and password" in error.hint
-
-
-def test_a_password_over_a_signed_channel_is_encrypted_or_not_sent(
-    plc: SecuredServer, trust: Trust, pinned: Pair
-) -> None:
-    plc.offer(pinned, [POLICIES.Basic256Sha256_Sign])
-    for endpoint in plc.internal.endpoints:
-        for token in endpoint.UserIdentityTokens:
-            token.SecurityPolicyUri = "http://opcfoundation.org/UA/SecurityPolicy#None"
-    assert "offers nothing that fits" in str(refused(plc, trust, mode="sign", **USER))
-    assert plc.users.seen == []
-
-
-def test_of_several_ways_to_send_a_password_the_safest_is_taken(
-    plc: SecuredServer, trust: Trust, pinned: Pair, monkeypatch: Any
-) -> None:
-    plc.offer(pinned, [POLICIES.Basic256Sha256_Sign], [ua.UserNameIdentityToken])
-    (endpoint,) = plc.internal.endpoints
-    uris = ["None", "Basic128Rsa15", "Aes256_Sha256_RsaPss", "Basic256Sha256"]
-    endpoint.UserIdentityTokens = [
-        ua.UserTokenPolicy(
-            PolicyId=uri,
-            TokenType=ua.UserTokenType.UserName,
-            SecurityPolicyUri=f"http://opcfoundation.org/UA/SecurityPolicy#{uri}",
-        )
-        for uri in uris
-    ]
-    sent = []
-    truth = plc.internal.decrypt_user_token
-
-    def decrypt(session: Any, token: Any) -> Any:
-        sent.append((token.PolicyId, token.EncryptionAlgorithm))
-        return truth(session, token)
-
-    monkeypatch.setattr(plc.internal, "decrypt_user_token", decrypt)
-    opened(plc, trust, mode="sign", **USER)
-    algorithm = "http://opcfoundation.org/UA/security/rsa-oaep-sha2-256"
-    assert sent == [("Aes256_Sha256_RsaPss", algorithm)]
-
-
-def test_a_password_in_clear_text_takes_security_none_by_name_and_is_warned_of(
-    plc: SecuredServer, trust: Trust, caplog: pytest.LogCaptureFixture
-) -> None:
-    plc.offer(None, [NONE])
-    assert opened(plc, trust, security="none", **USER) == "no security, as user operator"
-    assert "the password crosses the network in clear text" in caplog.text
-
-
-def test_a_password_is_encrypted_where_a_server_without_security_can(
-    plc: SecuredServer, trust: Trust, caplog: pytest.LogCaptureFixture
-) -> None:
-    plc.offer(server(), [NONE, *STRONG])
-    assert opened(plc, trust, security="none", **USER) == "no security, as user operator"
-    assert "readable to whoever answers" in caplog.text
-    assert plc.users.seen == [("operator", PASSWORD)]
-
-
-def test_no_password_ever_shows_in_a_log(
-    plc: SecuredServer, trust: Trust, pinned: Pair, caplog: pytest.LogCaptureFixture
-) -> None:
-    plc.offer(pinned)
-    caplog.set_level(logging.DEBUG, "asyncua")
-    opened(plc, trust, **USER)
-    client = [r for r in caplog.records if r.name.startswith("asyncua.client.ua_client.UAS")]
-    said = "\n".join(record.getMessage() for record in client)
-    assert "ActivateSessionRequest" in said
-    assert PASSWORD not in said
-    assert repr(PASSWORD.encode())[2:-1] not in said
-
-
-@pytest.mark.parametrize("policies", [STRONG, [NONE, *STRONG]])
-def test_a_user_logs_in_with_a_certificate(
-    plc: SecuredServer, trust: Trust, pinned: Pair, tmp_path: Path, policies: Any
-) -> None:
-    plc.offer(pinned, policies)
-    user = server(number=6, name="operator", **ALWAYS)  # type: ignore[arg-type]
-    plc.users.certificate = user.der
-    files = {"user_certificate": tmp_path / "user.der", "user_key": tmp_path / "user.pem"}
-    files["user_certificate"].write_bytes(user.der)
-    files["user_key"].write_bytes(user.key_pem)
-    security = {"security": "none"} if NONE in policies else {}
-    said = opened(plc, trust, **security, **files)
-    assert said.endswith(f"as the user of {files['user_certificate']}")
-    plc.users.certificate = server(number=7, **ALWAYS).der  # type: ignore[arg-type]
-    assert "refuses the session as the user of" in str(refused(plc, trust, **security, **files))
-
-
-@pytest.mark.parametrize("spoil", ["no file", "no certificate", "another key", "expired"])
-def test_user_files_that_cannot_be_used_are_named(
-    plc: SecuredServer, trust: Trust, pinned: Pair, tmp_path: Path, spoil: str
-) -> None:
-    plc.offer(pinned)
-    end = {"end": datetime(2021, 1, 1, tzinfo=UTC)} if spoil == "expired" else {}
-    user = server(number=6, name="operator", **{**ALWAYS, **end})  # type: ignore[arg-type]
-    files = {"user_certificate": tmp_path / "user.der", "user_key": tmp_path / "user.pem"}
-    files["user_certificate"].write_bytes(b"hello" if spoil == "no certificate" else user.pem)
-    files["user_key"].write_bytes(
-        server(number=7).key_pem if spoil == "another key" else user.key_pem
-    )
-    if spoil == "no file":
-        files["user_key"].unlink()
-    expected = {
-        "no file": "user.pem: No such file",
-        "no certificate": "must be a certificate and its key",
-        "another key": "user.pem is not the RSA key of",
-        "expired": "user.der expired on 2021-01-01",
-    }
-    assert expected[spoil] in str(refused(plc, trust, **files))
-
-
 def test_a_server_that_does_not_trust_us_says_so_and_we_say_how_it_would(
     plc: SecuredServer, trust: Trust, pinned: Pair
 ) -> None:
@@ -438,9 +270,20 @@ def test_a_server_that_does_not_trust_us_says_so_and_we_say_how_it_would(
 
     plc.offer(pinned, validator=refuse)
     error = refused(plc, trust)
-    assert "does not trust this gateway's certificate: BadCertificateUntrusted" in str(error)
+    mark = thumbprint(trust.own().certificate)
+    assert f"this gateway's certificate {mark}: BadCertificateUntrusted" in str(error)
     assert "andon trust show own --pem" in error.hint
     assert met == [(trust.own().certificate, trust.own().uri)]
+
+
+def test_a_server_that_refuses_the_channel_itself_says_why(
+    plc: SecuredServer, trust: Trust, pinned: Pair, monkeypatch: Any
+) -> None:
+    plc.offer(pinned)
+    deny(monkeypatch, ua.StatusCodes.BadSecurityChecksFailed)
+    assert str(refused(plc, trust)).endswith(": BadSecurityChecksFailed")
+    deny(monkeypatch, ua.StatusCodes.BadSecurityPolicyRejected)
+    assert "refuses Aes256_Sha256_RsaPss, signed and encrypted, though" in str(refused(plc, trust))
 
 
 def test_a_server_that_hangs_up_while_it_is_secured_gets_a_guess(

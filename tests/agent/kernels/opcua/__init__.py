@@ -1,0 +1,1 @@
+"""The compiled readers of OPC UA Binary."""

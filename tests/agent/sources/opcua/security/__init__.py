@@ -1,0 +1,1 @@
+"""Secured sessions over a real server."""
