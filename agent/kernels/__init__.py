@@ -18,20 +18,21 @@ from pathlib import Path
 import numba
 
 
-def _sources_hash() -> str:
+def _sources_hash(folder: Path) -> str:
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
+    for source in sorted(folder.rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _cache_folder() -> Path:
     """The first place that can be written; else one that lasts as long as this process."""
+    sources = _sources_hash(Path(__file__).parent)
     bases = [os.environ.get(name) for name in ("NUMBA_CACHE_DIR", "CACHE_DIRECTORY")]
     bases += [os.environ.get("XDG_CACHE_HOME"), "~/.cache"]
     for base in filter(None, bases):
         try:
-            folder = Path(base).expanduser() / "andon" / f"kernels-{_sources_hash()}"
+            folder = Path(base).expanduser() / "andon" / f"kernels-{sources}"
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, RuntimeError):  # a user may have no home at all
             continue

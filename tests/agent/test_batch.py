@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.batch import Batch, empty, status_name
+from agent.batch import Batch, Waveform, empty, status_name
 
 
 def batch(n: int = 4) -> Batch:
@@ -67,3 +67,22 @@ def test_an_empty_batch_only_advances_time() -> None:
 )
 def test_a_status_is_said_by_name_and_number(status: int, name: str) -> None:
     assert status_name(status) == name
+
+
+def with_waveforms() -> Batch:
+    blocks = [Waveform(row, 1_000.0, np.full(3, float(row))) for row in (0, 2, 3)]
+    return dataclasses.replace(batch(), waveforms=tuple(blocks))
+
+
+def rows_of(some: Batch) -> list[tuple[int, float]]:
+    """Each waveform's row, and the value by which it is known."""
+    return [(wave.row, float(wave.values[0])) for wave in some.waveforms]
+
+
+def test_slices_and_choices_keep_waveforms_with_their_rows() -> None:
+    whole = with_waveforms()
+    assert rows_of(whole.slice(0, 2)) == [(0, 0.0)]
+    assert rows_of(whole.slice(1, 4)) == [(1, 2.0), (2, 3.0)]
+    assert rows_of(whole.where(np.array([False, True, False, True]))) == [(1, 3.0)]
+    assert rows_of(whole.where(np.array([False, False, True, True]))) == [(0, 2.0), (1, 3.0)]
+    assert whole.where(np.ones(4, np.bool_)).waveforms[2].rate_hz == 1_000.0

@@ -77,28 +77,16 @@ def browse(
         raise typer.BadParameter(f"{only!r} is none of {', '.join(ONLY)}", param_hint="--only")
     configure_logging(False)
     try:
-        from agent.sources.opcua.browse import (
-            OBJECTS,
-            AddressSpace,
-            Bounds,
-            load,
-            load_map,
-            propose,
-        )
-
-        known = load_map(map_file) if map_file else None
         server = _server(endpoint, security, user, password_env)
-        start = _start(start or OBJECTS)
-        space = load(resume, endpoint, start) if resume else AddressSpace(endpoint, start)
-        beside = tuple(said.node for said in known.signals if said.node) if known else ()
-        bounds = Bounds(nodes_max, depth_max, beside)
-        asyncio.run(_walk(server, _trust(config, server), space, bounds, resume))
+        space, bounds, found = _look(
+            server, _start(start), map_file, resume, (nodes_max, depth_max), config
+        )
     except AndonError as error:
         fail(error)
     except asyncio.CancelledError:
         say("stopped" + (f"; the same command goes on from {resume}" if resume else ""))
         raise typer.Exit(INTERRUPTED) from None
-    found = _filtered(propose(space, known), match, machine, only)
+    found = _filtered(found, match, machine, only)
     if json:
         print_json(document(space, found, bounds))
     else:
@@ -106,14 +94,35 @@ def browse(
     say(tell(space, found, bounds))
 
 
+def _look(
+    server: OpcuaConfig,
+    start: str,
+    map_file: Path | None,
+    resume: Path | None,
+    most: tuple[int, int],
+    config: Path,
+) -> tuple[AddressSpace, Bounds, Proposal]:
+    """Walk, within so many nodes and references from the start, and see what it comes to."""
+    from agent.sources.opcua.browse import AddressSpace, Bounds, load, load_map, propose
+
+    known = load_map(map_file) if map_file else None
+    endpoint = server.endpoint
+    space = load(resume, endpoint, start) if resume else AddressSpace(endpoint, start)
+    beside = tuple(said.node for said in known.signals if said.node) if known else ()
+    bounds = Bounds(*most, beside)
+    asyncio.run(_walk(server, _trust(config, server), space, bounds, resume))
+    return space, bounds, propose(space, known)
+
+
 def _start(text: str) -> str:
-    """The NodeId to begin at. Raises ConfigError."""
+    """The NodeId to begin at, Objects where none is given. Raises ConfigError."""
     from pydantic import TypeAdapter, ValidationError
 
     from agent.config.fields import NodeId
+    from agent.sources.opcua.browse import OBJECTS
 
     try:
-        return TypeAdapter[str](NodeId).validate_python(text)
+        return TypeAdapter[str](NodeId).validate_python(text or OBJECTS)
     except ValidationError as error:
         raise ConfigError(f"--from {text}: {error.errors()[0]['msg']}") from error
 

@@ -4,7 +4,7 @@ Enters: an answer from its type id on. Leaves: its numbers, and where its notifi
 lie; every one of their items has been stepped over, so what is found here can be read. Fails: with
 a fault for the whole answer.
 
-Cost: 0.3 us an answer and 4 ns an item. Memory: none but the given rows.
+Cost: 1 us an answer and 6 ns an item. Memory: none but the given rows.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from agent.kernels.opcua.reading import (
     ENDS,
     LENGTHLESS,
     STRING,
+    Int,
     fault,
     fault_kind,
     i64,
@@ -60,10 +61,9 @@ STATUS: Final = 8
 UNKNOWN: Final = 9
 RESULTS_AT: Final = 10
 RESULTS: Final = 11
-ITEMS: Final = 12
-STUCK: Final = 13
-HEAD: Final = 14
-"""Places in an answer's head, (HEAD,) int64."""
+STUCK: Final = 12
+HEAD: Final = 13
+"""Places in an answer's head, (HEAD,) int64. STUCK: whether a walk met a LENGTHLESS fault."""
 
 FOUND: Final = 4
 """Columns of what was found, int64: type, start and end of its body, items in it."""
@@ -73,7 +73,7 @@ its values, how many."""
 
 
 @numba.njit(cache=True, nogil=True)
-def _type_at(body: Any, p: int) -> int:
+def _type_at(body: Any, p: Int) -> Int:
     """The number of a NodeId in namespace 0, where `skip_node_id` found no fault; else -1."""
     encoding = body[p]
     if encoding == 0:
@@ -86,7 +86,7 @@ def _type_at(body: Any, p: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _response(body: Any, type_id: int, head: Any) -> int:
+def _response(body: Any, type_id: Int, head: Any) -> Int:
     """Step over type id and ResponseHeader (OPC 10000-4, 7.33)."""
     end = body.size
     p = skip_node_id(body, np.int64(0), end)
@@ -104,14 +104,14 @@ def _response(body: Any, type_id: int, head: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _array_of(body: Any, p: int, size: int) -> int:
+def _array_of(body: Any, p: Int, size: Int) -> Int:
     """Step over an array of numbers of `size` bytes."""
     count = count_at(body, p, body.size)
     return skip_size(p + 4, body.size, count * size) if count >= 0 else count
 
 
 @numba.njit(cache=True, nogil=True)
-def _take(body: Any, type_id: int, start: int, end: int, head: Any, state: Any) -> int:
+def _take(body: Any, type_id: Int, start: Int, end: Int, head: Any, state: Any) -> Int:
     """Look at one notification's body; how many items it has, or a fault."""
     if type_id == STATUS_CHANGE:
         if end - start < 4:
@@ -132,7 +132,7 @@ def _take(body: Any, type_id: int, start: int, end: int, head: Any, state: Any) 
 
 
 @numba.njit(cache=True, nogil=True)
-def _message(body: Any, p: int, head: Any, found: Any, state: Any) -> int:
+def _message(body: Any, p: Int, head: Any, found: Any, state: Any) -> Int:
     """Step over a NotificationMessage (OPC 10000-4, 7.26)."""
     end = body.size
     if end - p < 12:
@@ -167,7 +167,7 @@ def _message(body: Any, p: int, head: Any, found: Any, state: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def publish(body: Any, head: Any, found: Any, state: Any) -> int:
+def publish(body: Any, head: Any, found: Any, state: Any) -> Int:
     """Read a PublishResponse, up to its DiagnosticInfos.
 
     head : (HEAD,) int64, becomes its numbers; STATUS stays -1 without a StatusChangeNotification
@@ -203,7 +203,7 @@ def publish(body: Any, head: Any, found: Any, state: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def republish(body: Any, head: Any, found: Any, state: Any) -> int:
+def republish(body: Any, head: Any, found: Any, state: Any) -> Int:
     """Read a RepublishResponse; arguments as of `publish`."""
     head[:] = 0
     head[STATUS] = -1
@@ -212,7 +212,7 @@ def republish(body: Any, head: Any, found: Any, state: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _history(body: Any, p: int, head: Any, row: Any, state: Any) -> int:
+def _history(body: Any, p: Int, head: Any, row: Any, state: Any) -> Int:
     """Step over a HistoryReadResult."""
     end = body.size
     if end - p < 4:
@@ -244,7 +244,7 @@ def _history(body: Any, p: int, head: Any, row: Any, state: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def history(body: Any, head: Any, found: Any, state: Any) -> int:
+def history(body: Any, head: Any, found: Any, state: Any) -> Int:
     """Read a HistoryReadResponse.
 
     head : (HEAD,) int64, SERVICE_RESULT, RESULTS and STUCK of it

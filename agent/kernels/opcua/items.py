@@ -8,7 +8,7 @@ is given.
 
     time = source time + its picoseconds, else the server's, else the publication's
 
-Cost: 10 ns an item, 25 ns where it becomes a text or is stepped over. Memory: 28 B an item in the
+Cost: 20 ns a number, 50 ns what becomes a special or is stepped over. Memory: 28 B an item in the
 columns, 40 B a special.
 """
 
@@ -34,6 +34,7 @@ from agent.kernels.opcua.reading import (
     STRING,
     VARIANT,
     XML_ELEMENT,
+    Int,
     bits,
     fault,
     fault_kind,
@@ -101,7 +102,15 @@ _IS_TEXT[[*_NUMBERS, STRING, GUID, XML_ELEMENT, QUALIFIED_NAME, LOCALIZED_TEXT]]
 
 
 @numba.njit(cache=True, nogil=True)
-def _say(special: Any, counts: Any, what: int, row: int, type_id: int, at: int, size: int) -> None:
+def _say(
+    special: Any,
+    counts: Any,
+    what: Int,
+    row: Int,
+    type_id: Int,
+    at: Int,
+    size: Int,
+) -> None:
     said = counts[SPECIALS]
     special[said, 0] = what
     special[said, 1] = row
@@ -112,7 +121,7 @@ def _say(special: Any, counts: Any, what: int, row: int, type_id: int, at: int, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _text(body: Any, p: int, type_id: int, row: int, special: Any, counts: Any) -> None:
+def _text(body: Any, p: Int, type_id: Int, row: Int, special: Any, counts: Any) -> None:
     """A special of the scalar at `p`, which has been stepped over: its bytes; none of a null."""
     size = SIZES[type_id]
     if size < 0:
@@ -134,7 +143,7 @@ def _text(body: Any, p: int, type_id: int, row: int, special: Any, counts: Any) 
 
 
 @numba.njit(cache=True, nogil=True)
-def _block(body: Any, p: int, type_id: int, row: int, special: Any, counts: Any) -> None:
+def _block(body: Any, p: Int, type_id: Int, row: Int, special: Any, counts: Any) -> None:
     """A special of the Variant at `p`, if it is an array of numbers of one dimension."""
     count = count_in(body, p)
     if count == 0 or type_id == 0 or type_id > DOUBLE:
@@ -145,25 +154,33 @@ def _block(body: Any, p: int, type_id: int, row: int, special: Any, counts: Any)
 
 
 @numba.njit(cache=True, nogil=True)
-def _detour(p: int, detours: Any, counts: Any) -> int:
+def _detour(p: Int, detours: Any, counts: Any) -> Int:
     """Where the Variant at `p` ends, if that is known; else -1. `p` only ever rises."""
     place = counts[DETOUR]
     while place < detours.shape[0] and detours[place, 0] < p:
         place += 1
     counts[DETOUR] = place
     if place == detours.shape[0] or detours[place, 0] != p:
-        return -1
-    return detours[place, 1]
+        return np.int64(-1)
+    end: Int = detours[place, 1]
+    return end
 
 
 @numba.njit(cache=True, nogil=True)
 def _other(
-    body: Any, p: int, end: int, kind: int, row: int, detours: Any, special: Any, counts: Any
-) -> int:
+    body: Any,
+    p: Int,
+    end: Int,
+    kind: Int,
+    row: Int,
+    detours: Any,
+    special: Any,
+    counts: Any,
+) -> Int:
     """Step over the Variant at `p`, which is no number, or not read as one."""
     behind = skip_variant(body, p, end)
     if behind < 0:
-        known = _detour(p, detours, counts) if fault_kind(behind) == LENGTHLESS else -1
+        known = _detour(p, detours, counts) if fault_kind(behind) == LENGTHLESS else np.int64(-1)
         if known < p or known > end:
             return behind
         if kind != STRANGE:
@@ -183,9 +200,10 @@ def _other(
 
 
 @numba.njit(cache=True, nogil=True)
-def _time_ns(body: Any, p: int, mask: int) -> int:
+def _time_ns(body: Any, p: Int, mask: Int) -> Int:
     """The source time at `p`, else the server time; the order is the standard's, not the bits'."""
-    ns = picoseconds = np.int64(0)
+    ns: Int = np.int64(0)
+    picoseconds: Int = np.int64(0)
     at = p + 8 * (mask >> 2 & 1)
     if mask & HAS_SOURCE_TIME:
         if mask & HAS_SOURCE_PICOSECONDS:
@@ -200,9 +218,9 @@ def _time_ns(body: Any, p: int, mask: int) -> int:
 
 @numba.njit(cache=True, nogil=True)
 def _read_span(
-    body: Any, p: int, end: int, base_ns: int, kinds: Any, given: int, detours: Any, row: int,
+    body: Any, p: Int, end: Int, base_ns: Int, kinds: Any, given: Int, detours: Any, row: Int,
     handle: Any, time_ns: Any, value: Any, status: Any, special: Any, counts: Any,
-) -> int:  # fmt: skip
+) -> Int:  # fmt: skip
     """Read one span's items into rows from `row` on; the row behind them, or a fault.
 
     On its usual way it calls nothing that takes arrays and has several ways out (`bits`).
@@ -258,9 +276,9 @@ def _read_span(
 
 @numba.njit(cache=True, nogil=True)
 def read(
-    body: Any, spans: Any, kinds: Any, given: int, detours: Any,
+    body: Any, spans: Any, kinds: Any, given: Int, detours: Any,
     handle: Any, time_ns: Any, value: Any, status: Any, special: Any, counts: Any,
-) -> int:  # fmt: skip
+) -> Int:  # fmt: skip
     """Read all items of all spans; how many rows they became, or a fault.
 
     spans : (s, SPAN) int64
@@ -272,7 +290,7 @@ def read(
     special : (n, SPECIAL) int64, becomes the specials, in the order of rows
     counts : (COUNTS,) int64, zeros before
     """
-    row = np.int64(0)
+    row: Int = np.int64(0)
     for span in range(spans.shape[0]):
         start, end, base_ns = spans[span, 0], spans[span, 1], spans[span, 2]
         row = _read_span(

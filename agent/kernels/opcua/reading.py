@@ -14,6 +14,9 @@ from typing import Any, Final
 import numba
 import numpy as np
 
+Int = int | np.int64
+"""An int64, with the compiler and without."""
+
 ENDS: Final = 0
 LENGTH: Final = 1
 COUNT: Final = 2
@@ -70,48 +73,48 @@ DIAGNOSTIC_INFO: Final = 25
 
 
 @numba.njit(cache=True, nogil=True)
-def fault(p: int, what: int) -> int:
+def fault(p: Int, what: Int) -> Int:
     """A fault at a position, in place of one."""
     return -1 - ((p << _FAULT_BITS) | what)
 
 
-def fault_at(said: int) -> int:
+def fault_at(said: Int) -> Int:
     """The position of a fault."""
     return (-1 - said) >> _FAULT_BITS
 
 
 @numba.njit(cache=True, nogil=True)
-def fault_kind(said: int) -> int:
+def fault_kind(said: Int) -> Int:
     """What a fault is, an index into FAULTS."""
     return (-1 - said) & ((1 << _FAULT_BITS) - 1)
 
 
 @numba.njit(cache=True, nogil=True)
-def u16(body: Any, p: int) -> int:
+def u16(body: Any, p: Int) -> Int:
     """UInt16 as int64."""
     return np.int64(body[p]) | (np.int64(body[p + 1]) << 8)
 
 
 @numba.njit(cache=True, nogil=True)
-def u32(body: Any, p: int) -> int:
+def u32(body: Any, p: Int) -> Int:
     """UInt32 as int64."""
     return u16(body, p) | (u16(body, p + 2) << 16)
 
 
 @numba.njit(cache=True, nogil=True)
-def i32(body: Any, p: int) -> int:
+def i32(body: Any, p: Int) -> Int:
     """Int32 as int64."""
     return (u32(body, p) ^ 0x8000_0000) - 0x8000_0000
 
 
 @numba.njit(cache=True, nogil=True)
-def i64(body: Any, p: int) -> int:
+def i64(body: Any, p: Int) -> Int:
     """Int64; of 64 other bits, the bits."""
     return u32(body, p) | (u32(body, p + 4) << 32)
 
 
 @numba.njit(cache=True, nogil=True)
-def time_ns(ticks: int, picoseconds: int) -> int:
+def time_ns(ticks: Int, picoseconds: Int) -> Int:
     """A DateTime with its tens of picoseconds as UTC ns since 1970; 0 where it is none."""
     if ticks <= TICKS_1970 or ticks >= _TICKS_2262:
         return 0
@@ -119,7 +122,7 @@ def time_ns(ticks: int, picoseconds: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def bits(body: Any, p: int, size: int) -> int:
+def bits(body: Any, p: Int, size: Int) -> Int:
     """1, 2, 4 or 8 bytes as int64, without sign where they are fewer than 8.
 
     One way out: on several, numba counts references to `body`.
@@ -136,7 +139,7 @@ def bits(body: Any, p: int, size: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def number(taken: int, type_id: int) -> float:
+def number(taken: Int, type_id: Int) -> float:
     """What `bits` took as a value of a number type.
 
     A DateTime in s since 1970, NaN where there is none; a StatusCode as its code.
@@ -163,7 +166,7 @@ def number(taken: int, type_id: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def is_inexact(taken: int, type_id: int) -> bool:
+def is_inexact(taken: Int, type_id: Int) -> bool | np.bool_:
     """Whether it is an integer beyond 2^53, where float64 has not all of them."""
     if type_id == UINT64:
         return taken > EXACT_MAX or taken < 0

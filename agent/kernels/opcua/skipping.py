@@ -31,6 +31,7 @@ from agent.kernels.opcua.reading import (
     NODE_ID,
     QUALIFIED_NAME,
     VARIANT,
+    Int,
     fault,
     i32,
 )
@@ -67,7 +68,7 @@ _NODE_SIZES: Final = np.array([2, 4, 7, 3, 19, 3], np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
-def skip_size(p: int, end: int, size: int) -> int:
+def skip_size(p: Int, end: Int, size: Int) -> Int:
     """Step over `size` bytes."""
     if end - p < size:
         return fault(p, ENDS)
@@ -75,7 +76,7 @@ def skip_size(p: int, end: int, size: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def count_at(body: Any, p: int, end: int) -> int:
+def count_at(body: Any, p: Int, end: Int) -> Int:
     """The length of a string or array at `p`, 0 for null; or a fault."""
     if end - p < 4:
         return fault(p, ENDS)
@@ -86,7 +87,7 @@ def count_at(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def skip_string(body: Any, p: int, end: int) -> int:
+def skip_string(body: Any, p: Int, end: Int) -> Int:
     """Step over a String, ByteString or XmlElement."""
     length = count_at(body, p, end)
     if length < 0:
@@ -95,7 +96,7 @@ def skip_string(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _skip_dimensions(body: Any, p: int, end: int) -> int:
+def _skip_dimensions(body: Any, p: Int, end: Int) -> Int:
     """Step over an array of Int32, with its length."""
     count = count_at(body, p, end)
     if count < 0:
@@ -104,7 +105,7 @@ def _skip_dimensions(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def skip_node_id(body: Any, p: int, end: int) -> int:
+def skip_node_id(body: Any, p: Int, end: Int) -> Int:
     """Step over a NodeId or ExpandedNodeId (5.2.2.9, 5.2.2.10)."""
     if end - p < 1:
         return fault(p, ENDS)
@@ -123,7 +124,7 @@ def skip_node_id(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def skip_extension(body: Any, p: int, end: int) -> int:
+def skip_extension(body: Any, p: Int, end: Int) -> Int:
     """Step over an ExtensionObject (5.2.2.15); a fault LENGTHLESS where it hides where it ends."""
     q = skip_node_id(body, p, end)
     if q < 0:
@@ -141,7 +142,7 @@ def skip_extension(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def skip_localized(body: Any, p: int, end: int) -> int:
+def skip_localized(body: Any, p: Int, end: Int) -> Int:
     """Step over a LocalizedText (5.2.2.14)."""
     if end - p < 1:
         return fault(p, ENDS)
@@ -155,7 +156,7 @@ def skip_localized(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def skip_diagnostic(body: Any, p: int, end: int) -> int:
+def skip_diagnostic(body: Any, p: Int, end: Int) -> Int:
     """Step over a DiagnosticInfo and those in it (5.2.2.12)."""
     for _ in range(DEPTH_MAX):
         if end - p < 1:
@@ -174,14 +175,14 @@ def skip_diagnostic(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def tail_size(mask: int) -> int:
+def tail_size(mask: Int) -> Int:
     """Bytes of a DataValue behind its value."""
     status, times, picoseconds = mask >> 1 & 1, (mask >> 2 & 1) + (mask >> 3 & 1), mask >> 4 & 3
     return 4 * status + 8 * times + 2 * ((picoseconds & 1) + (picoseconds >> 1))
 
 
 @numba.njit(cache=True, nogil=True)
-def first_in(body: Any, p: int, end: int) -> int:
+def first_in(body: Any, p: Int, end: Int) -> Int:
     """The position of the first value in the Variant at `p` (5.2.2.16)."""
     if end - p < 1:
         return fault(p, ENDS)
@@ -192,13 +193,15 @@ def first_in(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def count_in(body: Any, p: int) -> int:
+def count_in(body: Any, p: Int) -> Int:
     """How many values the Variant at `p` has, where `first_in` found no fault."""
-    return max(i32(body, p + 1), 0) if body[p] & IS_ARRAY else 1
+    if not body[p] & IS_ARRAY:
+        return np.int64(1)
+    return max(i32(body, p + 1), np.int64(0))
 
 
 @numba.njit(cache=True, nogil=True)
-def _skip_flat(body: Any, p: int, end: int, type_id: int) -> int:
+def _skip_flat(body: Any, p: Int, end: Int, type_id: Int) -> Int:
     """Step over a value that varies in size and holds no Variant."""
     if type_id == EXTENSION_OBJECT:
         return skip_extension(body, p, end)
@@ -214,9 +217,9 @@ def _skip_flat(body: Any, p: int, end: int, type_id: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def skip_flats(body: Any, p: int, end: int, type_id: int, count: int) -> int:
+def skip_flats(body: Any, p: Int, end: Int, type_id: Int, count: Int) -> Int:
     """Step over `count` values of a built-in type that holds no Variant."""
-    size = SIZES[type_id]
+    size: Int = SIZES[type_id]
     # A null takes no bytes; still nobody sends more of them than there are bytes.
     least = count if size == _VARIED or (size == 0 and count > 1) else count * size
     if least > end - p:
@@ -231,7 +234,7 @@ def skip_flats(body: Any, p: int, end: int, type_id: int, count: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def skip_variant(body: Any, p: int, end: int) -> int:
+def skip_variant(body: Any, p: Int, end: Int) -> Int:
     """Step over a Variant (5.2.2.16), however deep."""
     at = p
     p = first_in(body, at, end)
@@ -247,7 +250,7 @@ def skip_variant(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _skip_nested(body: Any, p: int, end: int) -> int:
+def _skip_nested(body: Any, p: Int, end: Int) -> Int:
     """Step over a Variant that holds others.
 
     Compiled recursion cannot be kept on disk, so it keeps a stack of arrays it is in: their type,
@@ -273,7 +276,7 @@ def _skip_nested(body: Any, p: int, end: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _enter(body: Any, p: int, end: int, type_id: int, inner: Any) -> int:
+def _enter(body: Any, p: Int, end: Int, type_id: Int, inner: Any) -> Int:
     """Step into a Variant or DataValue and over its flat values; `inner` becomes what is left."""
     at = p
     if type_id == DATA_VALUE:
@@ -294,7 +297,7 @@ def _enter(body: Any, p: int, end: int, type_id: int, inner: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def skip_array_of(body: Any, p: int, end: int, type_id: int) -> int:
+def skip_array_of(body: Any, p: Int, end: Int, type_id: Int) -> Int:
     """Step over an array of flat values of a built-in type, with its length."""
     count = count_at(body, p, end)
     return skip_flats(body, p + 4, end, type_id, count) if count >= 0 else count

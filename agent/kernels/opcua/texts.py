@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from agent.kernels.opcua.items import TEXT
+from agent.kernels.opcua.reading import Int
 
 PROBES_MAX: Final = 16
 PLACES_MIN: Final = 16
@@ -24,7 +25,7 @@ _PRIME: Final = np.uint64(0x0000_0100_0000_01B3)
 
 
 @numba.njit(cache=True, nogil=True)
-def _hash(body: Any, at: int, size: int, type_id: int) -> int:
+def _hash(body: Any, at: Int, size: Int, type_id: Int) -> Int:
     code = _BASIS ^ np.uint64(type_id)
     for p in range(at, at + size):
         code = (code ^ np.uint64(body[p])) * _PRIME
@@ -32,19 +33,16 @@ def _hash(body: Any, at: int, size: int, type_id: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _is_same(body: Any, one: Any, other: Any) -> bool:
-    """Whether two specials are of the same type and bytes."""
-    size = one[4]
-    same = one[2] == other[2] and size == other[4]
+def _is_same(body: Any, at: Int, other_at: Int, size: Int) -> bool:
+    """Whether the same bytes lie at both."""
     offset = 0
-    while same and offset < size:
-        same = body[one[3] + offset] == body[other[3] + offset]
+    while offset < size and body[at + offset] == body[other_at + offset]:
         offset += 1
-    return same
+    return offset == size
 
 
 @numba.njit(cache=True, nogil=True)
-def distinct(body: Any, special: Any, value: Any, table: Any, found: Any) -> int:
+def distinct(body: Any, special: Any, value: Any, table: Any, found: Any) -> Int:
     """Give each text its index; how many distinct ones there are.
 
     special : (s, SPECIAL) int64
@@ -55,15 +53,17 @@ def distinct(body: Any, special: Any, value: Any, table: Any, found: Any) -> int
     count = 0
     mask = table.size - 1
     for index in range(special.shape[0]):
-        one = special[index]
-        if one[0] != TEXT:
+        if special[index, 0] != TEXT:
             continue
-        place = _hash(body, one[3], one[4], one[2]) & mask
+        type_id, at, size = special[index, 2], special[index, 3], special[index, 4]
+        place = _hash(body, at, size, type_id) & mask
         text = -1
         for _ in range(PROBES_MAX):
             if table[place] < 0:
                 break
-            if _is_same(body, one, special[found[table[place]]]):
+            other = found[table[place]]
+            alike = special[other, 2] == type_id and special[other, 4] == size
+            if alike and _is_same(body, at, special[other, 3], size):
                 text = table[place]
                 break
             place = (place + 1) & mask
@@ -73,5 +73,5 @@ def distinct(body: Any, special: Any, value: Any, table: Any, found: Any) -> int
             if table[place] < 0:
                 table[place] = count
             count += 1
-        value[one[1]] = text
+        value[special[index, 1]] = text
     return count

@@ -4,7 +4,7 @@ Enters: the bytes of one. Leaves: how many items it has, all of which can be rea
 ExtensionObject that does not say its length stops the walk; it goes on when it is told where the
 value ends.
 
-Cost: 4 ns an item. Memory: none.
+Cost: 6 ns an item. Memory: none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from agent.kernels.opcua.reading import COUNT, ENDS, fault
+from agent.kernels.opcua.reading import COUNT, ENDS, Int, fault
 from agent.kernels.opcua.skipping import (
     HAS_VALUE,
     SCALAR_SIZES,
@@ -34,7 +34,7 @@ or 0 in histories."""
 
 
 @numba.njit(cache=True, nogil=True)
-def walk(body: Any, p: int, end: int, state: Any) -> int:
+def walk(body: Any, p: Int, end: Int, state: Any) -> Int:
     """Step over an array of items; a fault leaves in `state` where and how to go on."""
     handle_size, left, value_end = state[HANDLE_SIZE], state[LEFT], state[VALUE_END]
     if state[AT]:
@@ -68,7 +68,7 @@ def walk(body: Any, p: int, end: int, state: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def walk_events(body: Any, p: int, end: int) -> int:
+def walk_events(body: Any, p: Int, end: Int) -> Int:
     """Step over an array of EventFieldLists: client handles and Variants."""
     count = count_at(body, p, end)
     if count < 0:

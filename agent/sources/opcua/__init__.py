@@ -106,7 +106,8 @@ class OpcuaSource:
 
     def remember(self, packets: Sequence[Packets], alive_ns: int = 0) -> None:
         """Nothing is redelivered; the outage since `alive_ns` is filled from history."""
-        self._known.vouched_ns = max(self._known.vouched_ns, alive_ns)
+        if alive_ns > self._known.vouched_ns:
+            self._known.vouched_ns, self._known.is_restarted = alive_ns, True
 
     async def connect(self) -> None:
         """Open session and subscriptions; the session within `connect_timeout_s`.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from asyncua import ua
@@ -214,6 +215,7 @@ class Conversation:
             lost = len(one.numbers) - len(again)
             if lost:
                 self._known.missed[MESSAGE] += lost
+                self._events.missed()
                 log.error("%s: %d messages of the server are lost", self.config.name, lost)
             for batch in self._batches(again):
                 self._known.recovered[REPUBLISHED] += len(batch)
@@ -233,6 +235,7 @@ class Conversation:
                 yield self.reading.texts(items, self._now_ns())
             except WireError as error:
                 self._known.missed[MESSAGE] += 1
+                self._events.missed()
                 log.error("%s: events cannot be read and are lost: %s", self.config.name, error)
         yield self._batch(publications)
 
@@ -251,25 +254,32 @@ class Conversation:
         spans = self._spans()
         if not spans:
             return
-        session, samples = self.session, 0
-        filler = Filler(session.client, self.reading.decoder, session.limits.nodes_per_history_max)
-        async for items in filler.fill(spans):
-            samples += len(items.handle)
-            yield self.reading.history(items, self._now_ns())
-        self.reading.filled(filler.filled)
+        limits, samples = self.session.limits, 0
+        filler = Filler(
+            self.session.client, self.reading.decoder, limits.nodes_per_history_max,
+            without=self._known.without_history,
+        )  # fmt: skip
+        async with aclosing(filler.fill(spans)) as filling:
+            async for items in filling:
+                samples += len(items.handle)
+                yield self.reading.history(items, self._now_ns())
         self._until_ns = 0
-        if filler.filled:
+        self.reading.filled(filler.filled)
+        self.reading.broken(filler.broken)
+        if filler.filled or filler.broken:
             log.info(
-                "%s: the server's history of the outage brought %d samples of %d signals; of %d "
-                "it has none", self.config.name, samples, len(filler.filled), len(filler.failed),
+                "%s: the server's history of the outage brought %d samples of %d signals; of %d it "
+                "has none, of %d it could not be read to the end", self.config.name, samples,
+                len(filler.filled), len(filler.failed) - len(filler.broken), len(filler.broken),
             )  # fmt: skip
 
     def _spans(self) -> list[Span]:
-        since_ns = self._known.vouched_ns - HISTORY_MARGIN_NS
-        spans = []
+        vouched_ns, spans = self._known.vouched_ns, []
         for number, (handle, node) in self.subscriptions.handles().items():
             at = self.session.node(node)
-            after_ns = max(int(self._known.last_ns[number]), since_ns)
+            last_ns = int(self._known.last_ns[number])
+            # After a restart it is not known what came late, but what was committed is.
+            after_ns = max(last_ns, vouched_ns - HISTORY_MARGIN_NS) if last_ns > 0 else vouched_ns
             if at is not None and after_ns < self._until_ns:
                 spans.append(Span(handle, at, after_ns, self._until_ns))
         return spans

@@ -1,7 +1,8 @@
 """What the kernels do not know of values: asyncua's decoder, one Variant at a time.
 
 Enters: the bytes of a Variant. Leaves: Python's value of it, and what that is as a number, a text
-or a block. Fails: `Undecodable`, whatever the bytes are.
+or a block. Fails: `Undecodable`, whatever the bytes are. What a text is, is decided here for the
+kernels too (`text_of`).
 
 asyncua believes lengths and counts: a negative length takes it backwards, an array of nulls is made
 as long as it claims. So it reads from `Guarded` bytes, which refuse both.
@@ -134,16 +135,6 @@ def text_of(type_id: int, raw: bytes) -> str | None:
     return said if len(said) <= TEXT_MAX else None
 
 
-def _rfc3339(ticks: int) -> str | None:
-    """A DateTime, to the 100 ns that it carries; None where it says that there is none."""
-    if not 0 < ticks < reading.TICKS_NEVER:
-        return None
-    seconds, fraction = divmod(ticks, 10_000_000)
-    moment = _EPOCH_1601 + timedelta(seconds=seconds)
-    digits = f".{fraction:07d}".rstrip("0") if fraction else ""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{digits}Z"
-
-
 def block(value: object) -> Float64 | None:
     """An array of numbers; None for anything else."""
     if not isinstance(value, list) or not value:
@@ -152,6 +143,16 @@ def block(value: object) -> Float64 | None:
     if not all(isinstance(one, bool | int | float) for one in values):
         return None
     return np.array(values, np.float64)
+
+
+def _rfc3339(ticks: int) -> str | None:
+    """A DateTime, to the 100 ns that it carries; None where it says that there is none."""
+    if not 0 < ticks < reading.TICKS_NEVER:
+        return None
+    seconds, fraction = divmod(ticks, 10_000_000)
+    moment = _EPOCH_1601 + timedelta(seconds=seconds)
+    digits = f".{fraction:07d}".rstrip("0") if fraction else ""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{digits}Z"
 
 
 def _inner(value: object) -> object:

@@ -29,8 +29,10 @@ from agent.sources.opcua.wire import Publication, WireError, publication, republ
 
 log = logging.getLogger("andon.opcua")
 
-IN_FLIGHT_MAX: Final = 10
-"""PublishRequests that wait at the server; one more than there are subscriptions, and two."""
+IN_FLIGHT_MORE: Final = 7
+"""PublishRequests that wait at the server beside one for each subscription, so that it can go on
+while its answers are read."""
+IN_FLIGHT_MAX: Final = 50
 QUEUE_BYTES_MAX: Final = 16 << 20
 TAKEN_MAX: Final = 256
 """Publications taken at once."""
@@ -55,6 +57,7 @@ class Stream:
     number : the server's id
     keep_alive_s : the longest pause between two publications that the server granted
     expected : the sequence number of the next message; None before the first
+    is_new : nothing has come yet
     published_ns : when the server published last, by its clock
     """
 
@@ -63,11 +66,12 @@ class Stream:
     expected: int | None = None
     published_ns: int = 0
     heard_s: float = 0.0
+    is_new: bool = True
 
     @property
     def silent_s(self) -> float:
         """How long a silence means that it is dead."""
-        least_s = SILENT_S if self.published_ns else FIRST_SILENT_S
+        least_s = FIRST_SILENT_S if self.is_new else SILENT_S
         return max(least_s, 3 * self.keep_alive_s)
 
 
@@ -193,7 +197,7 @@ class Publisher:
             return
         if self._in_flight == 0:  # it was not asked, so it could not speak
             self.listen()
-        wanted = min(len(self.streams) + 2, self._in_flight_max) if self.streams else 0
+        wanted = min(len(self.streams) + IN_FLIGHT_MORE, self._in_flight_max) if self.streams else 0
         while self._in_flight < wanted:
             acknowledgements, self._acknowledgements = self._acknowledgements, []
             try:
@@ -236,6 +240,7 @@ class Publisher:
         now_s = time.monotonic()
         if not self._is_clock_sound(stream, one, now_s):
             return
+        stream.is_new = False
         stream.heard_s, stream.published_ns = now_s, one.published_ns or stream.published_ns
         has_data = bool(one.data or one.events or one.status is not None or one.unknown)
         missing = _missing(stream.expected, one.sequence)

@@ -19,6 +19,7 @@ from typing import Final, SupportsInt
 
 import numpy as np
 import numpy.typing as npt
+from asyncua import ua
 
 from agent.batch import AHEAD_MAX_NS, BEHIND_MAX_NS, Batch, Float64, Int64, UInt32, Waveform
 from agent.signals import Kind
@@ -50,11 +51,15 @@ class Known:
     vouched_ns : until when the source vouched, by the server's clock; 0 before it ever did
     last_ns, value, status : of the last sample of each signal
     said_ns : its time as the server said it, which may be long before it was first told
+    is_restarted : all was forgotten since the source last vouched, but for when that was
+    without_history : nodes of which the server keeps none
     missed, recovered, rejected : counts of the ledger, by cause
     """
 
     def __init__(self) -> None:
         self.vouched_ns = 0
+        self.is_restarted = False
+        self.without_history: set[ua.NodeId] = set()
         self.missed: Counter[str] = Counter()
         self.recovered: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
@@ -99,6 +104,8 @@ class Reading:
         self.ids = np.empty(0, np.int32)
         self._first = np.empty(0, np.bool_)
         self._text = np.empty(0, np.bool_)
+        self._is_told = np.empty(0, np.bool_)
+        """Whether what is missing of its outage has been counted."""
         self._since_ns: Int64 = np.empty(0, np.int64)
         """Since when the first notification of an item holds at the earliest, where it is known."""
         self._floor_ns: Int64 = np.empty(0, np.int64)
@@ -106,6 +113,7 @@ class Reading:
         self._has_floor = False
         self._outage_ns = 0
         """Since when what is told first was not known; 0 where there was no outage."""
+        self._is_restarted = False
         self._more: dict[int, bool] = {}
         self._rates: dict[int, float] = {}
         self._publishing_ns = self._sampling_ns = 0
@@ -124,6 +132,7 @@ class Reading:
         if server_ns and self.known.vouched_ns > server_ns + CLOCK_BACK_NS:
             self.known.vouched_ns = _WRONG
         self._outage_ns = self.known.vouched_ns
+        self._is_restarted, self.known.is_restarted = self.known.is_restarted, False
 
     def add(self, ids: Sequence[int], kinds: Sequence[Kind], rates: Mapping[int, float]) -> range:
         """New client handles for signals; `rates` of the waveforms among them, in Hz, by id."""
@@ -132,6 +141,7 @@ class Reading:
         self.ids = np.append(self.ids, np.array(ids, np.int32))
         self._first = np.append(self._first, np.ones(count, np.bool_))
         self._text = np.append(self._text, np.array([kind == "text" for kind in kinds], np.bool_))
+        self._is_told = np.append(self._is_told, np.zeros(count, np.bool_))
         self._since_ns = np.append(self._since_ns, np.full(count, _NEVER, np.int64))
         self._floor_ns = np.append(self._floor_ns, np.full(count, _NEVER, np.int64))
         self._rates.update(rates)
@@ -191,6 +201,11 @@ class Reading:
         rows = np.fromiter(handles, np.int64, len(handles))
         self._since_ns[rows] = np.maximum(self._floor_ns[rows], self._outage_ns)
 
+    def broken(self, handles: Collection[int]) -> None:
+        """The history of these is kept, and could not be read to its end."""
+        self.known.missed.update(_counts(HISTORY, len(handles)))
+        self._is_told[np.fromiter(handles, np.int64, len(handles))] = True
+
     def held(self, received_ns: int) -> Batch | None:
         """What was known when the connection was lost, said again: it has held ever since.
 
@@ -233,8 +248,9 @@ class Reading:
         if self._outage_ns:
             unknown &= ~self._is_unchanged(items, handles, rows)
             since_ns[since_ns == _NEVER] = self._outage_ns
-            was_read = self.known.last_ns[self.ids[handles]] != _NEVER
-            self.known.missed.update(_counts(OUTAGE, (unknown & was_read).sum()))
+            was_read = self._is_restarted | (self.known.last_ns[self.ids[handles]] != _NEVER)
+            missed = unknown & was_read & ~self._is_told[handles]
+            self.known.missed.update(_counts(OUTAGE, missed.sum()))
         shown_ns = published_ns - self._publishing_ns - self._sampling_ns
         since_ns[unknown] = max(shown_ns, self._vouch.vouched_ns)
         times[rows] = np.maximum(times[rows], since_ns)

@@ -18,6 +18,7 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 
 from agent.config import OpcuaConfig
+from agent.errors import SourceError, SourceUnreachable
 from agent.sources.opcua.client import GuardedClient
 from agent.sources.opcua.security import secure
 from agent.trust import Trust
@@ -137,6 +138,15 @@ async def open_session(
             await session.look_up()
             with suppress(ua.UaError):  # the smallest servers have no such nodes
                 await session.read_limits()
+    except (SourceError, OSError, TimeoutError, ua.UaError):
+        client.abort()
+        raise
+    except Exception as error:  # whatever asyncua stumbles over in bytes that are no OPC UA
+        client.abort()
+        raise SourceUnreachable(
+            f"{config.name}: {config.endpoint} answers, but not as an OPC UA server: {error!r}",
+            "does something else listen at this port?",
+        ) from error
     except BaseException:
         client.abort()
         raise

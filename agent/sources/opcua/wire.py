@@ -37,6 +37,7 @@ _DTYPES: Final = (
 )  # fmt: skip
 """Of number types, by their type's number."""
 
+Kernel = Callable[..., reading.Int]
 Raw = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
 Spans = tuple[tuple[int, int], ...]
@@ -106,7 +107,7 @@ class Items:
     value : (n,) float64, NaN for what is missing or cannot be what its handle is read as; of a text
         the index into `texts`, of a waveform the root mean square of its block
     status : (n,) uint32, StatusCodes as sent
-    texts : distinct ones
+    texts : distinct ones, but for what asyncua said
     waveforms : row and block of each waveform, in order
     overflowed : items whose status says that the server's queue overflowed before them
     fallbacks : items that asyncua's decoder was asked for
@@ -201,10 +202,8 @@ class Decoder:
         raw = np.frombuffer(body, np.uint8)
         handle, time_ns = np.empty(n, np.int64), np.empty(n, np.int64)
         value, status = np.empty(n, np.float64), np.empty(n, np.uint32)
-        special, counted = (
-            np.empty((n, columns.SPECIAL), np.int64),
-            np.zeros(columns.COUNTS, np.int64),
-        )
+        special = np.empty((n, columns.SPECIAL), np.int64)
+        counted = np.zeros(columns.COUNTS, np.int64)
         rows = columns.read(
             raw, np.array(spans, np.int64).reshape(-1, columns.SPAN), self._kinds, given,
             np.array(detours, np.int64).reshape(-1, 2),
@@ -269,20 +268,20 @@ class Decoder:
         )
 
 
-def _envelope(read: Callable[..., int], body: bytes, subscription: int | None) -> Publication:
+def _envelope(read: Kernel, body: bytes, subscription: int | None) -> Publication:
     head, found = _run(read, body, kernel.NOTIFICATIONS, kernel.FOUND)
-    data: Spans = ()
-    events: Spans = ()
-    detours: Spans = ()
+    data: list[tuple[int, int]] = []
+    events: list[tuple[int, int]] = []
+    detours: list[tuple[int, int]] = []
     items = 0
     for type_id, start, end, count in found:
         if type_id == kernel.DATA_CHANGE:
-            data += ((start, end),)
+            data.append((start, end))
             items += count
             if head[kernel.STUCK]:
                 detours += _detours(body, start, end, 4)
         else:
-            events += ((start, end),)
+            events.append((start, end))
     status = head[kernel.STATUS]
     return Publication(
         body,
@@ -292,17 +291,17 @@ def _envelope(read: Callable[..., int], body: bytes, subscription: int | None) -
         _numbers(body, head[kernel.AVAILABLE_AT], head[kernel.AVAILABLE]),
         head[kernel.PUBLISHED_NS],
         _numbers(body, head[kernel.RESULTS_AT], head[kernel.RESULTS]),
-        data,
-        events,
+        tuple(data),
+        tuple(events),
         None if status < 0 else status,
         head[kernel.UNKNOWN],
         items,
-        detours,
+        tuple(detours),
         head[kernel.SERVICE_RESULT],
     )
 
 
-def _run(read: Callable[..., int], body: bytes, count: int, width: int) -> tuple[list[int], Any]:
+def _run(read: Kernel, body: bytes, count: int, width: int) -> tuple[list[int], Any]:
     """Let a kernel read an answer: its head, and what was found, `head[count]` rows of `width`."""
     raw = np.frombuffer(body, np.uint8)
     head, state = np.empty(kernel.HEAD, np.int64), np.empty(walking.WALK, np.int64)
@@ -337,7 +336,7 @@ def _detours(body: bytes, start: int, end: int, handle_size: int) -> Spans:
         state[walking.VALUE_END] = value_end
 
 
-def _error(said: int, body: bytes) -> WireError:
+def _error(said: reading.Int, body: bytes) -> WireError:
     what = reading.FAULTS[reading.fault_kind(said)]
     return WireError(f"{what}, at byte {reading.fault_at(said):,} of {len(body):,}")
 

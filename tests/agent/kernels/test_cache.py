@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from agent import kernels
+
 ROOT = Path(__file__).parents[3]
 SHOW = "import agent.kernels.windows, numba; print(numba.config.CACHE_DIR)"
 
@@ -34,3 +36,13 @@ def test_a_user_without_a_home_compiles_anew_and_leaves_nothing_behind(tmp_path:
     folder = cache_folder(HOME=str(not_a_folder))
     assert folder.name.startswith("andon-kernels-")
     assert not folder.exists()
+
+
+def test_a_change_in_a_folder_of_kernels_changes_the_name_too(tmp_path: Path) -> None:
+    inner = tmp_path / "opcua"
+    inner.mkdir()
+    names = {kernels._sources_hash(tmp_path)}
+    for content in ("one", "other"):
+        (inner / "kernel.py").write_text(content)
+        names.add(kernels._sources_hash(tmp_path))
+    assert len(names) == 3

@@ -41,12 +41,7 @@ _MACHINE_TYPES: Final = (
     (PACKML, "PackMLBaseObjectType"),
     (IMM, "IMM_MES_InterfaceType"),
 )
-_STATE_MACHINES: Final = (
-    "PackMLBaseStateMachineType",
-    "PackMLMachineStateMachineType",
-    "PackMLExecuteStateMachineType",
-)
-PACKML_STATE: Final = "OPC 30050, 6.3.6 to 6.3.8"
+PACKML_STATE: Final = "OPC 30050, 6.3.8"
 MACHINERY_STATE: Final = "OPC 40001-1, 12.2"
 _NAMEPLATES: Final = ("Identification", "MachineInformation")
 _PRODUCT_CHARS_MAX: Final = 256
@@ -118,7 +113,7 @@ def machine_state(space: AddressSpace, node: Node) -> str:
     if node.name != "CurrentState" or node.id not in space.parents:
         return ""
     parent = space.nodes[space.parents[node.id]]
-    if space.is_of(parent, PACKML, *_STATE_MACHINES):
+    if space.is_of(parent, PACKML, "PackMLExecuteStateMachineType"):
         return PACKML_STATE
     if space.is_of(parent, MACHINERY, "MachineryItemState_StateMachineType"):
         return MACHINERY_STATE

@@ -212,7 +212,7 @@ class _Places:
 
 
 def _one_state(space: AddressSpace, offers: Sequence[Offer]) -> list[Offer]:
-    """The same signals, where one state machine is the state of each machine, with those in it.
+    """The same signals, with one at most that is the state of each machine.
 
     That of PackML before others, and the uppermost: components have states too.
     """
@@ -221,14 +221,11 @@ def _one_state(space: AddressSpace, offers: Sequence[Offer]) -> list[Offer]:
         state = companions.machine_state(space, space.nodes[offer.node])
         return state != companions.PACKML_STATE, offer.path.count("/")
 
-    tops: dict[str, str] = {}
+    first: dict[str, str] = {}
     for offer in sorted((offer for offer in offers if offer.state), key=rank):
-        tops.setdefault(offer.machine, offer.path.rpartition("/")[0])
+        first.setdefault(offer.machine, offer.node)
     return [
-        replace(offer, state=False)
-        if offer.state and not offer.path.startswith(f"{tops[offer.machine]}/")
-        else offer
-        for offer in offers
+        replace(offer, state=offer.state and first[offer.machine] == offer.node) for offer in offers
     ]
 
 

@@ -23,7 +23,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from asyncua import Client, ua
-from asyncua.client.ua_client import UASocketProtocol
 from asyncua.crypto.security_policies import SecurityPolicy
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -89,7 +88,6 @@ async def secure(client: Client, config: OpcuaConfig, trust: Trust | None) -> st
 async def _endpoints(config: OpcuaConfig) -> list[ua.EndpointDescription]:
     """What the server offers, over a connection of its own: nobody vouches for it yet."""
     client = GuardedClient(config.endpoint, config.connect_timeout_s)
-    _read_faults(client)
     try:
         async with asyncio.timeout(config.connect_timeout_s):
             return await client.connect_and_get_server_endpoints()
@@ -178,7 +176,6 @@ def _say_host(where: str, config: OpcuaConfig, leaf: x509.Certificate, trust: Tr
 
 def _watch(client: Client, config: OpcuaConfig, choice: Choice, own: Own | None) -> None:
     """Have what the server answers while `client` connects checked, and its refusals explained."""
-    _read_faults(client)
     create = client.create_session
 
     async def create_checked() -> ua.CreateSessionResult:
@@ -194,31 +191,6 @@ def _watch(client: Client, config: OpcuaConfig, choice: Choice, own: Own | None)
     }
     for name, step in steps.items():
         setattr(client, name, explained(step, config, choice, own))
-
-
-def _read_faults(client: Client) -> None:
-    """Have a fault in answer to OpenSecureChannel raised: asyncua takes it for the channel."""
-    open_channel = client.open_secure_channel
-
-    async def open_checked(renew: bool = False) -> None:
-        if client.uaclient.protocol is not None and not renew:
-            _read_fault(client.uaclient.protocol)
-        await open_channel(renew)
-
-    client.open_secure_channel = open_checked  # type: ignore[method-assign]
-
-
-def _read_fault(protocol: UASocketProtocol) -> None:
-    receive = protocol._process_received_message
-
-    def checked(message: Any) -> None:
-        if isinstance(message, ua.Message):
-            header = message.SecurityHeader()  # type: ignore[no-untyped-call]
-            if isinstance(header, ua.AsymmetricAlgorithmHeader):
-                protocol.check_answer(message.body(), "")  # type: ignore[no-untyped-call]
-        receive(message)
-
-    protocol._process_received_message = checked  # type: ignore[method-assign,assignment]
 
 
 def _confirmed(

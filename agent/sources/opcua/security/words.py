@@ -45,7 +45,10 @@ _TRUST_US: Final = (
 )
 _WAYS_OUT: Final = (
     ({"user": "", "user_certificate": None}, "it wants a user: set user and password"),
-    ({"user": None, "user_certificate": None}, "it takes anonymous sessions: leave the user out"),
+    (
+        {"user": None, "user_certificate": None},
+        "it takes anonymous sessions: leave user and password out",
+    ),
     ({"user": None, "user_certificate": Path()}, "it wants user_certificate and user_key"),
     ({"mode": "sign"}, 'mode = "sign" takes sessions that are signed and not encrypted'),
     ({"security": "auto"}, 'security = "auto" takes the best that it offers'),
@@ -121,7 +124,7 @@ def nothing_fits(endpoints: Iterable[ua.EndpointDescription], config: OpcuaConfi
         offered.add(f"{how.strip()} ({', '.join(dict.fromkeys(kinds))})")
     wanted = "no security" if config.security == "none" else f'security = "{config.security}"'
     what = (
-        f"{config.name}: {config.endpoint} offers nothing that fits {wanted}, "
+        f"{config.name}: {config.endpoint} refuses: nothing that it offers fits {wanted}, "
         f"{identity(config)}; it offers {listed(sorted(offered)) or 'nothing'}"
     )
     for change, hint in _WAYS_OUT:

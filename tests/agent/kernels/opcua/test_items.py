@@ -50,8 +50,11 @@ def read(data: bytes, spans: list[tuple[int, int, int]], given_handle: int = -1)
         np.frombuffer(data, np.uint8), np.array(spans, np.int64).reshape(-1, items.SPAN), KINDS,
         given_handle, np.empty((0, 2), np.int64), *columns, special, counts,
     )  # fmt: skip
-    kept = [column[: max(said, 0)] for column in columns]
-    return Rows(int(said), *kept, special[: counts[0]].tolist(), counts.tolist())
+    handle, time_ns, value, status = (column[: max(said, 0)] for column in columns)
+    return Rows(
+        int(said), handle, time_ns, value, status,
+        special[: counts[items.SPECIALS]].tolist(), counts.tolist(),
+    )  # fmt: skip
 
 
 def framed(body: bytes) -> tuple[bytes, int, int]:
@@ -91,7 +94,7 @@ def test_rows_are_what_the_twin_reads(body: bytes) -> None:
 def test_specials_are_the_texts_and_blocks_that_the_twin_reads(body: bytes) -> None:
     data, start, end = framed(body)
     rows = read(data, [(start, end, BASE_NS)])
-    wanted = []
+    wanted: list[tuple[int, int, Any]] = []
     known = [item for item in twin(body) if item.handle < len(KINDS)]
     for row, item in enumerate(known):
         kind, value = KINDS[item.handle], item.value
@@ -209,7 +212,7 @@ def test_values_of_a_history_all_have_the_handle_that_is_given() -> None:
 
 def test_what_has_no_room_in_the_columns_is_a_fault() -> None:
     body = b"\x02\x00\x00\x00" + (bytes(4) + b"\x00") * 2
-    columns = [np.empty(1, dtype) for dtype in (np.int64, np.int64, np.float64, np.uint32)]
+    columns = np.empty(1, np.int64), np.empty(1, np.int64), np.empty(1), np.empty(1, np.uint32)
     said = items.read(
         np.frombuffer(body, np.uint8), np.array([[0, len(body), 1]]), KINDS, -1,
         np.empty((0, 2), np.int64), *columns, np.empty((1, items.SPECIAL), np.int64),

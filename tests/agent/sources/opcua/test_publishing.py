@@ -27,6 +27,11 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 4 * DEADLINE_S))
 
 
+@pytest.fixture(autouse=True)
+def _few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "IN_FLIGHT_MORE", 2)
+
+
 class PlayedSession:
     """Takes requests; the test answers them."""
 
@@ -219,7 +224,7 @@ def test_one_silent_subscription_among_others_is_noticed(monkeypatch: pytest.Mon
     async def test() -> None:
         session = PlayedSession()
         publisher = publisher_of(session, 0.05)
-        publisher.add(Stream(8, 0.05))
+        publisher.add(Stream(8, 0.05, is_new=False))
 
         async def speak_for_one() -> None:
             for number in range(1, 1000):

@@ -67,11 +67,12 @@ def test_a_machine_has_what_its_identification_says(found: Proposal) -> None:
     assert {machine.name for machine in found.machines} == {"Filler 1", "Press", "Meter", "Hall 2"}
 
 
-def test_state_machines_of_packml_tell_the_machines_state_and_machinery_then_does_not(
+def test_packmls_innermost_state_machine_is_the_machines_state_and_machinerys_then_is_not(
     found: Proposal,
 ) -> None:
     states = [o.name for o in found.signals if o.machine == "Filler 1" and o.state]
-    assert states == ["base_state_machine", "machine_state", "execute_state"]
+    assert states == ["execute_state"]
+    assert offer(found, "Filler 1", "base_state_machine").kind == "text"
     item = offer(found, "Filler 1", "machinery_item_state")
     assert (item.kind, item.state) == ("text", False)
     assert offer(found, "Filler 1", "execute_state").kind == "text", "although it is not active"

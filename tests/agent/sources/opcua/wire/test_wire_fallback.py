@@ -12,7 +12,7 @@ from asyncua.ua.ua_binary import extensionobject_to_binary
 from agent.sources.opcua import fallback
 from agent.sources.opcua.wire import WireError, publication
 from tests.agent.kernels.opcua.written import string
-from tests.agent.sources.opcua.test_wire import (
+from tests.agent.sources.opcua.wire.sent import (
     TYPE,
     change,
     data_value,

@@ -1,10 +1,9 @@
-"""Answers of a server, as asyncua encodes them, to what they say and to columns."""
+"""Values, times and statuses of items, by what their signals are."""
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,81 +13,29 @@ import pytest
 from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 
-from agent.signals import Kind
-from agent.sources.opcua.wire import (
-    Decoder,
-    Items,
-    Publication,
-    WireError,
-    history,
-    publication,
-    republication,
-)
+from agent.sources.opcua.wire import Decoder, publication
 from tests.agent.kernels.opcua.written import string
+from tests.agent.sources.opcua.wire.sent import (
+    BAD_SENSOR,
+    LONG_AGO,
+    RECEIVED_NS,
+    TIME,
+    TIME_NS,
+    TYPE,
+    change,
+    data_value,
+    message,
+    of_items,
+    published,
+    read,
+    read_one,
+    text_of,
+    variant,
+)
 
-TYPE = ua.VariantType
-TIME = datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC)
-TIME_NS = 1_767_323_045_678_901_000
-RECEIVED_NS = TIME_NS + 10**9
-BAD_SENSOR = 0x808C_0000
-LONG_AGO = datetime(1601, 1, 1, tzinfo=UTC)
-
-Sent = tuple[int, ua.DataValue]
-
-
-def data_value(
-    value: Any, variant_type: ua.VariantType = TYPE.Double, **parts: Any
-) -> ua.DataValue:
-    parts.setdefault("SourceTimestamp", TIME)
-    return ua.DataValue(ua.Variant(value, variant_type), **parts)
-
-
-def change(*sent: Sent) -> ua.DataChangeNotification:
-    return ua.DataChangeNotification(
-        MonitoredItems=[ua.MonitoredItemNotification(handle, value) for handle, value in sent]
-    )
-
-
-def message(*notifications: Any) -> ua.NotificationMessage:
-    return ua.NotificationMessage(9, TIME, list(notifications))
-
-
-def published(*notifications: Any, **parts: Any) -> bytes:
-    parts.setdefault("MoreNotifications", False)
-    result = ua.PublishResult(7, NotificationMessage=message(*notifications), **parts)
-    body: bytes = struct_to_binary(ua.PublishResponse(Parameters=result))
-    return body
-
-
-def variant(raw: bytes, tail: bytes = b"") -> bytes:
-    """An item of handle 0 as its Variant's bytes, and what follows that."""
-    mask = 1 | (2 if tail else 0)
-    return struct.pack("<IB", 0, mask) + raw + tail
-
-
-def of_items(*items: bytes) -> bytes:
-    """A publication of items as bytes, published at TIME."""
-    body = struct.pack("<i", len(items)) + b"".join(items) + b"\xff\xff\xff\xff"
-    whole = published(change((0, data_value(1.0))))
-    head, _ = whole.split(b"\x01\x00\x2b\x03\x01")
-    return head + b"\x01\x00\x2b\x03\x01" + string(body) + bytes(8)
-
-
-def read(body: bytes, kinds: Sequence[Kind] = ("analog",)) -> Items:
-    decoder = Decoder()
-    decoder.add(kinds)
-    return decoder.items([publication(body)], RECEIVED_NS)
-
-
-def read_one(value: ua.DataValue, kind: Kind = "analog") -> Items:
-    return read(published(change((0, value))), [kind])
-
-
-def text_of(items: Items) -> str | None:
-    (value,) = items.value.tolist()
-    return None if math.isnan(value) else items.texts[int(value)]
-
-
+EXPANDED: Any = ua.ExpandedNodeId(
+    ua.Int32(3), ua.Int16(1), NamespaceUri=ua.String("urn:x"), ServerIndex=ua.Int32(2)
+)
 NUMBERS: list[tuple[ua.VariantType, Any, float]] = [
     (TYPE.Boolean, True, 1.0),
     (TYPE.Boolean, False, 0.0),
@@ -114,8 +61,8 @@ NUMBERS: list[tuple[ua.VariantType, Any, float]] = [
     (TYPE.Double, [1.0, 2.0], math.nan),
     (TYPE.ByteString, b"ab", math.nan),
     (TYPE.Guid, UUID(int=1), math.nan),
-    (TYPE.NodeId, ua.NodeId("a", 2), math.nan),
-    (TYPE.ExpandedNodeId, ua.ExpandedNodeId(3, 1, NamespaceUri="urn:x", ServerIndex=2), math.nan),
+    (TYPE.NodeId, ua.NodeId.from_string("ns=2;s=a"), math.nan),
+    (TYPE.ExpandedNodeId, EXPANDED, math.nan),
     (TYPE.QualifiedName, ua.QualifiedName("x", 1), math.nan),
     (TYPE.LocalizedText, ua.LocalizedText("x"), math.nan),
     (TYPE.DiagnosticInfo, ua.DiagnosticInfo(), math.nan),
@@ -156,7 +103,7 @@ TEXTS: list[tuple[ua.VariantType, Any, str | None]] = [
     (TYPE.Boolean, False, "false"),
     (TYPE.Double, 0.1, "0.1"),
     (TYPE.ByteString, b"ab", None),
-    (TYPE.NodeId, ua.NodeId("a", 2), None),
+    (TYPE.NodeId, ua.NodeId.from_string("ns=2;s=a"), None),
     (TYPE.Null, None, None),
 ]
 
@@ -207,7 +154,8 @@ def test_a_waveform_signal_gets_the_block_and_its_root_mean_square(
 ) -> None:
     items = read_one(data_value(sent, variant_type), "waveform")
     ((row, block),) = items.waveforms
-    assert (row, block.tolist(), block.dtype) == (0, [float(one) for one in sent], np.float64)
+    assert (row, block.tolist()) == (0, [float(one) for one in sent])
+    assert block.dtype == np.float64
     wanted = math.sqrt(sum(float(one) ** 2 for one in sent) / len(sent))
     assert items.value.tolist() == pytest.approx([wanted])
     assert items.inexact == sum(isinstance(one, int) and abs(one) > 2**53 for one in sent)
@@ -305,148 +253,3 @@ def test_a_handle_that_was_never_given_is_left_out_and_counted() -> None:
     sent = [(handle, data_value(float(handle))) for handle in (0, 5, 1, 2**32 - 1)]
     items = read(published(change(*sent)), ["analog", "analog"])
     assert (items.handle.tolist(), items.strangers) == ([0, 1], 2)
-
-
-def test_the_envelope_says_what_the_server_said() -> None:
-    events = ua.EventNotificationList([ua.EventFieldList(3, [ua.Variant("x")])])
-    body = published(
-        change((0, data_value(1.0)), (0, data_value(2.0))), events,
-        ua.StatusChangeNotification(ua.StatusCode(ua.UInt32(0x800A_0000))),
-        ua.EUInformation(), change((0, data_value(3.0))), None,
-        AvailableSequenceNumbers=[4, 5, 9], MoreNotifications=True,
-        Results=[ua.StatusCode(), ua.StatusCode(ua.UInt32(0x807A_0000))],
-    )  # fmt: skip
-    one = publication(body)
-    assert (one.subscription, one.sequence, one.more) == (7, 9, True)
-    assert one.available == (4, 5, 9)
-    assert one.results == (0, 0x807A_0000)
-    assert (one.published_ns, one.status, one.unknown) == (TIME_NS, 0x800A_0000, 2)
-    assert (len(one.data), one.items, one.detours) == (2, 3, ())
-    assert [body[start:end] for start, end in one.events] == [struct_to_binary(events)]
-    decoder = Decoder()
-    decoder.add(["analog"])
-    assert decoder.items([one], RECEIVED_NS).value.tolist() == [1.0, 2.0, 3.0]
-
-
-def test_more_notifications_than_expected_are_all_found() -> None:
-    one = publication(published(*[change((0, data_value(float(i)))) for i in range(50)]))
-    assert (len(one.data), one.items) == (50, 50)
-
-
-def test_a_keep_alive_has_no_items() -> None:
-    one = publication(published())
-    assert (one.data, one.items, one.status) == ((), 0, None)
-    assert len(Decoder().items([one], RECEIVED_NS)) == 0
-
-
-def test_a_message_sent_again_is_read_like_the_first() -> None:
-    again = ua.RepublishResponse(NotificationMessage=message(change((0, data_value(4.0)))))
-    one = republication(struct_to_binary(again), 7)
-    assert (one.subscription, one.sequence, one.published_ns) == (7, 9, TIME_NS)
-    decoder = Decoder()
-    decoder.add(["analog"])
-    assert decoder.items([one], RECEIVED_NS).value.tolist() == [4.0]
-
-
-def test_several_publications_are_read_in_order_each_with_its_own_time() -> None:
-    decoder = Decoder()
-    decoder.add(["analog", "text", "waveform"])
-    ones: list[Publication] = []
-    for number in range(3):
-        whole = message(
-            change(
-                (0, data_value(float(number), SourceTimestamp=None)),
-                (1, data_value(f"text {number // 2}", TYPE.String)),
-                (2, data_value([float(number)] * 2)),
-            )
-        )
-        whole.PublishTime = TIME + timedelta(seconds=number)
-        result = ua.PublishResult(7, NotificationMessage=whole)
-        ones.append(publication(struct_to_binary(ua.PublishResponse(Parameters=result))))
-    items = decoder.items(ones, RECEIVED_NS)
-    assert items.handle.tolist() == [0, 1, 2] * 3
-    assert items.value.tolist() == [0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 2.0, 1.0, 2.0]
-    assert items.time_ns[::3].tolist() == [TIME_NS + i * 10**9 for i in range(3)]
-    assert items.texts == ("text 0", "text 1")
-    assert [(row, block.tolist()) for row, block in items.waveforms] == [
-        (2, [0.0, 0.0]), (5, [1.0, 1.0]), (8, [2.0, 2.0]),
-    ]  # fmt: skip
-    later = decoder.items(ones[:1], RECEIVED_NS)
-    assert len(later) == 3
-    assert items.value.tolist() == [0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 2.0, 1.0, 2.0]
-
-
-def test_nothing_to_read_is_nothing_read() -> None:
-    assert len(Decoder().items([], RECEIVED_NS)) == 0
-
-
-def history_of(*results: ua.HistoryReadResult) -> bytes:
-    body: bytes = struct_to_binary(ua.HistoryReadResponse(Results=list(results)))
-    return body
-
-
-def test_a_history_is_read_part_by_part() -> None:
-    values = [data_value(float(i), SourceTimestamp=TIME + timedelta(seconds=i)) for i in range(3)]
-    good = ua.HistoryReadResult(ua.StatusCode(), b"more", ua.HistoryData(values))
-    none = ua.HistoryReadResult(ua.StatusCode(ua.UInt32(0x8034_0000)))
-    changed = ua.HistoryModifiedData(values[:1], [ua.ModificationInfo()])
-    body = history_of(good, none, *[ua.HistoryReadResult(HistoryData=changed)] * 9)
-    parts = history(body)
-    assert len(parts) == 11
-    assert [(part.status, part.continuation) for part in parts[:2]] == [
-        (0, b"more"), (0x8034_0000, b""),
-    ]  # fmt: skip
-    decoder = Decoder()
-    decoder.add(["analog", "analog"])
-    items = decoder.values(parts[0], body, 1)
-    assert items.handle.tolist() == [1, 1, 1]
-    assert items.time_ns.tolist() == [TIME_NS + i * 10**9 for i in range(3)]
-    assert len(decoder.values(parts[1], body, 1)) == 0
-    assert decoder.values(parts[10], body, 0).value.tolist() == [0.0]
-
-
-def test_a_value_of_a_history_without_a_time_is_left_out_and_counted() -> None:
-    values = [data_value(1.0), data_value(2.0, SourceTimestamp=None)]
-    body = history_of(ua.HistoryReadResult(HistoryData=ua.HistoryData(values)))
-    decoder = Decoder()
-    decoder.add(["analog"])
-    items = decoder.values(history(body)[0], body, 0)
-    assert (items.value.tolist(), items.timeless) == ([1.0], 1)
-
-
-def test_a_part_of_another_body_is_refused() -> None:
-    body = history_of(ua.HistoryReadResult(HistoryData=ua.HistoryData([data_value(1.0)] * 9)))
-    (part,) = history(body)
-    decoder = Decoder()
-    decoder.add(["analog"])
-    for other in (b"", body[:-30], b"\xff" * len(body)):
-        with pytest.raises(WireError):
-            decoder.values(part, other, 0)
-
-
-@pytest.mark.parametrize("cut", ["publish", "republish", "history"])
-def test_whatever_is_cut_short_is_refused_and_said_where(cut: str) -> None:
-    items = [
-        (0, data_value(1.0)), (1, data_value("text", TYPE.String)), (2, data_value([1.0, 2.0])),
-        (0, data_value(ua.EUInformation(), TYPE.ExtensionObject)),
-    ]  # fmt: skip
-    changes = change(*items)
-    events = ua.EventNotificationList([ua.EventFieldList(3, [ua.Variant("x")])])
-    results = [ua.HistoryReadResult(HistoryData=ua.HistoryData([value for _, value in items]))]
-    body, take = {
-        "publish": (published(changes, events, AvailableSequenceNumbers=[1]), publication),
-        "republish": (
-            struct_to_binary(ua.RepublishResponse(NotificationMessage=message(changes))),
-            lambda body: republication(body, 1),
-        ),
-        "history": (history_of(*results), history),
-    }[cut]
-    take(body)
-    for size in range(len(body)):
-        with pytest.raises(WireError, match=r"at byte [\d,]+ of [\d,]+"):
-            take(body[:size])
-
-
-def test_another_answer_than_was_asked_for_is_refused() -> None:
-    with pytest.raises(WireError, match="another answer"):
-        publication(history_of())
