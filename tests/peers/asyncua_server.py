@@ -12,7 +12,6 @@ import asyncio
 import json
 import logging
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from typing import Any, Final
 from asyncua import Server, ua
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.server import address_space, internal_server
 from asyncua.server.history import HistoryDict
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -46,6 +46,16 @@ class Options:
     without: tuple[str, ...] = ()
 
 
+class Clock(datetime):
+    """The server's clock, which may be wrong."""
+
+    offset = timedelta()
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.now(tz) + cls.offset
+
+
 class Peer:
     """The server and its variables, `s=v0` and so on, Doubles."""
 
@@ -55,7 +65,6 @@ class Peer:
         self.nodes: dict[str, ua.NodeId] = {}
         self.history = HistoryDict()
         self.counters: dict[str, tuple[asyncio.Task[None], list[int]]] = {}
-        self.offset_ns = 0
         self.space = 0
 
     def get_user(self, *_: Any, username: str | None, password: str | None, **__: Any) -> Any:
@@ -107,9 +116,9 @@ class Peer:
     async def set(
         self, node: str, value: float, status: int = 0, time_ms: float | None = None
     ) -> None:
-        now_ms = (time.time_ns() + self.offset_ns) / 1e6
-        moment_ms = now_ms if time_ms is None else time_ms
-        stamp: Any = EPOCH + timedelta(microseconds=round(moment_ms * 1000))
+        stamp: Any = Clock.now(UTC)
+        if time_ms is not None:
+            stamp = EPOCH + timedelta(microseconds=round(time_ms * 1000))
         value = ua.Variant(float(value), ua.VariantType.Double)
         data = ua.DataValue(value, ua.StatusCode(ua.UInt32(status)), stamp, stamp)
         space, at = self.server.iserver.aspace, self.nodes[node]
@@ -157,7 +166,9 @@ class Peer:
         return {"sessions": len(sessions)}
 
     async def clock(self, offset_ms: float) -> None:
-        self.offset_ns = int(offset_ms * 1e6)
+        Clock.offset = timedelta(milliseconds=offset_ms)
+        for module in (address_space, internal_server, ua.uaprotocol_auto):
+            module.datetime = Clock  # type: ignore[attr-defined]
 
     async def state(self) -> dict[str, Any]:
         subscriptions = self.server.iserver.subscription_service.subscriptions

@@ -20,21 +20,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from asyncua import ua
 
 from agent.batch import Batch
 from agent.config import OpcuaConfig
-from agent.errors import SourceError, SourceRefused, SourceUnreachable
+from agent.errors import SourceError
 from agent.signals import Signal
 from agent.sources import NO_ACK, Ack, Packets
 from agent.sources.opcua.conversation import Conversation
 from agent.sources.opcua.events import Events
 from agent.sources.opcua.reading import Known
-from agent.sources.opcua.session import Session, open_session
+from agent.sources.opcua.session import Session, explained, open_session, reason
+from agent.sources.opcua.wire import Decoder
 from agent.trust import Trust
 
 log = logging.getLogger("andon.opcua")
@@ -43,16 +43,10 @@ HEAL_FIRST_S: Final = 5.0
 HEAL_MAX_S: Final = 300.0
 """Signals that are not delivered are tried again after pauses that grow to this."""
 HEAL_LOOK_S: Final = 1.0
+TRUST_LOOK_S: Final = 3600.0
+"""Certificates that expire are looked for this often."""
 MISSING_SHOWN_MAX: Final = 5
 """So many signals that are not delivered are named; the others are counted."""
-
-_REFUSALS: Final = (
-    ua.uaerrors.BadUserAccessDenied,
-    ua.uaerrors.BadIdentityTokenRejected,
-    ua.uaerrors.BadIdentityTokenInvalid,
-    ua.uaerrors.BadSecurityChecksFailed,
-    ua.uaerrors.BadSecurityPolicyRejected,
-)
 
 
 class OpcuaSource:
@@ -84,13 +78,19 @@ class OpcuaSource:
         """One whose connection was lost, and which may go on over the next."""
         self._changing = asyncio.Lock()
         self._healing: asyncio.Task[None] | None = None
-        self._closed = False
+        self._closed = self._is_warm = False
         self._missing_said: list[str] = []
+        self._inexact_said = False
+        self._look_s = 0.0
 
     @property
     def name(self) -> str:
         """Its name in the configuration."""
         return self._config.name
+
+    @property
+    def _where(self) -> str:
+        return f"{self.name}: {self._config.endpoint}"
 
     def rejected(self) -> dict[str, int]:
         """Notifications of what was known already, by cause."""
@@ -116,7 +116,10 @@ class OpcuaSource:
         """
         async with self._changing:
             self._closed = False
-            with self._explained():
+            if not self._is_warm:  # compiling may take longer than a session lasts
+                await asyncio.to_thread(Decoder)
+                self._is_warm = True
+            with explained(self._where):
                 session = await open_session(self._config, self._trust)
                 try:
                     conversation = await self._converse(session)
@@ -152,7 +155,7 @@ class OpcuaSource:
             except (OSError, TimeoutError, ua.UaError) as error:
                 if living is self._living():
                     living.use(self._config)
-                    log.warning("%s: signals cannot be changed: %s", self.name, _reason(error))
+                    log.warning("%s: signals cannot be changed: %s", self.name, reason(error))
                     return False
             self._take_over(config, signals)
             self._say_missing()
@@ -166,7 +169,7 @@ class OpcuaSource:
         if conversation is None:
             return
         try:
-            with self._explained():
+            with explained(self._where):
                 async for batch in conversation.batches():
                     yield batch, NO_ACK
         except SourceError as error:
@@ -213,6 +216,7 @@ class OpcuaSource:
         pause_s, due_s = HEAL_FIRST_S, time.monotonic() + HEAL_FIRST_S
         while True:
             await asyncio.sleep(HEAL_LOOK_S)
+            self._say_notes()
             due = conversation.missing and time.monotonic() >= due_s
             if not (conversation.gone or due):
                 continue
@@ -224,7 +228,7 @@ class OpcuaSource:
                     await conversation.session.look_up()
                     await conversation.follow(self._signals)
                 except (OSError, TimeoutError, ua.UaError) as error:
-                    log.debug("%s: missing signals: %s", self.name, _reason(error))
+                    log.debug("%s: missing signals: %s", self.name, reason(error))
                 self._say_missing()
             same = missing == set(conversation.missing)
             pause_s = min(2 * pause_s, HEAL_MAX_S) if same else HEAL_FIRST_S
@@ -237,6 +241,19 @@ class OpcuaSource:
 
     def _take_over(self, config: OpcuaConfig, signals: Sequence[tuple[int, Signal]]) -> None:
         self._config, self._signals = config, list(signals)
+
+    def _say_notes(self) -> None:
+        """What a person should know of a session that lasts; each once, or once a day."""
+        if self._trust is not None and time.monotonic() >= self._look_s:
+            self._look_s = time.monotonic() + TRUST_LOOK_S
+            self._trust.say_warnings()
+        if self._known.inexact and not self._inexact_said:
+            self._inexact_said = True
+            log.warning(
+                "%s: integers beyond 2^53 come, %s so far; of such numbers the last digits are "
+                "rounded. Read them as kind = \"text\" where each digit counts.",
+                self.name, f"{self._known.inexact:,}",
+            )  # fmt: skip
 
     def _say_missing(self) -> None:
         """Name the signals that will not come; the same ones only once."""
@@ -257,27 +274,6 @@ class OpcuaSource:
         elif self._missing_said and not said:
             log.info("%s: all signals are delivered again", self.name)
         self._missing_said = said
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Say what a server's refusal or silence means."""
-        try:
-            yield
-        except _REFUSALS as error:
-            raise SourceRefused(
-                f"{self.name}: {self._config.endpoint} refuses: {error}",
-                "check user, password and the server's trust list; the server must trust this "
-                "gateway's certificate: andon trust show own",
-            ) from error
-        except (OSError, TimeoutError, ua.UaError, asyncio.InvalidStateError) as error:
-            raise SourceUnreachable(
-                f"{self.name}: {self._config.endpoint} does not answer: {_reason(error)}",
-                "is the server running, is the port right, does a firewall stand between?",
-            ) from error
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
 
 
 def _of_connection(config: OpcuaConfig) -> dict[str, Any]:

@@ -145,7 +145,8 @@ class Conversation:
             found, whole = await _catch_up(publisher, stream, available[stream.number])
             again += found
             is_whole &= whole
-        held = self.reading.held(self._now_ns()) if is_whole else None
+        handles = [handle for handle, _ in self.subscriptions.handles().values()]
+        held = self.reading.held(handles, self._now_ns()) if is_whole else None
         self.opening = [*([held] if held is not None else []), *self.opening]
         self._early = len(again)
         for batch in self._batches(again):

@@ -33,6 +33,8 @@ HISTORY: Final = "history"
 HELD: Final = "held"
 REPEATED: Final = "repeated"
 """Cause of filtering: a notification of what the history had brought."""
+STRANGER: Final = "unknown_item"
+"""The same of an item that was never asked for."""
 
 CLOCK_BACK_NS: Final = 1_000_000_000
 
@@ -52,6 +54,8 @@ class Known:
     last_ns, value, status : of the last sample of each signal
     said_ns : its time as the server said it, which may be long before it was first told
     is_restarted : all was forgotten since the source last vouched, but for when that was
+    inexact : integers beyond 2^53, which may have been rounded
+    fallbacks : values that the kernels left to asyncua's decoder
     without_history : nodes of which the server keeps none
     missed, recovered, rejected : counts of the ledger, by cause
     """
@@ -59,6 +63,7 @@ class Known:
     def __init__(self) -> None:
         self.vouched_ns = 0
         self.is_restarted = False
+        self.inexact = self.fallbacks = 0
         self.without_history: set[ua.NodeId] = set()
         self.missed: Counter[str] = Counter()
         self.recovered: Counter[str] = Counter()
@@ -170,6 +175,9 @@ class Reading:
         """
         items = self.decoder.items(publications, received_ns)
         self.known.missed.update(_counts(SERVER_QUEUE, items.overflowed))
+        self.known.rejected.update(_counts(STRANGER, items.strangers))
+        self.known.inexact += items.inexact
+        self.known.fallbacks += items.fallbacks
         published_ns = _sound(publications[0].published_ns, received_ns)
         for one in publications:
             self._published[one.subscription] = _sound(one.published_ns, received_ns)
@@ -206,13 +214,14 @@ class Reading:
         self.known.missed.update(_counts(HISTORY, len(handles)))
         self._is_told[np.fromiter(handles, np.int64, len(handles))] = True
 
-    def held(self, received_ns: int) -> Batch | None:
-        """What was known when the connection was lost, said again: it has held ever since.
+    def held(self, handles: Collection[int], received_ns: int) -> Batch | None:
+        """What was known of these when the connection was lost, said again: it has held since.
 
         Of subscriptions that went on without loss; what has changed meanwhile is yet to come.
         """
         known = self.known
-        ids = np.unique(self.ids[~self._first])
+        told = np.fromiter(handles, np.int64, len(handles))
+        ids = np.unique(self.ids[told[~self._first[told]]])
         if known.vouched_ns <= 0 or not len(ids):
             return None
         known.recovered[HELD] += len(ids)

@@ -8,8 +8,8 @@ SourceRefused where security is not agreed on (`security.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 
 from agent.config import OpcuaConfig
-from agent.errors import SourceError, SourceUnreachable
+from agent.errors import SourceError, SourceRefused, SourceUnreachable
 from agent.sources.opcua.client import GuardedClient
 from agent.sources.opcua.security import secure
 from agent.trust import Trust
@@ -31,6 +31,9 @@ _SERVICE_FAULT: Final = b"\x01\x00" + int(
     ua.ObjectIds.ServiceFault_Encoding_DefaultBinary
 ).to_bytes(2, "little")
 """How the answer to a failed request begins (OPC 10000-6, 5.2.2.9: a four-byte NodeId)."""
+
+
+_REFUSALS: Final = (ua.uaerrors.BadUserAccessDenied, ua.uaerrors.BadSecurityChecksFailed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,27 @@ async def open_session(
     nodes = (session.node(text) for text in config.writable)
     client.writable = frozenset(node for node in nodes if node is not None)
     return session
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Say what a server's refusal or silence means: SourceRefused or SourceUnreachable."""
+    try:
+        yield
+    except _REFUSALS as error:
+        raise SourceRefused(
+            f"{where} refuses: {error}", "check the user, and what the server lets him do"
+        ) from error
+    except (OSError, TimeoutError, ua.UaError, asyncio.InvalidStateError) as error:
+        raise SourceUnreachable(
+            f"{where} does not answer: {reason(error)}",
+            "is the server running, is the port right, does a firewall stand between?",
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, or is."""
+    return str(error) or type(error).__name__
 
 
 def checked(answer: Buffer) -> bytes:

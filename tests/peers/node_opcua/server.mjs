@@ -11,7 +11,6 @@
 import { createInterface } from "node:readline";
 import path from "node:path";
 import certificates from "node-opcua-certificate-manager";
-import clocks from "node-opcua-date-time";
 import files from "node-opcua-nodesets";
 import channels from "node-opcua-secure-channel";
 import opcua from "node-opcua-server";
@@ -61,8 +60,6 @@ globalThis.Date = class extends RealDate {
   }
 };
 
-clocks.periodicClockAdjustment.interval = 100; // and looks seldom, unless told to
-clocks.installPeriodicClockAdjustment();
 MonitoredItem.minimumSamplingInterval = 10;
 Subscription.minimumPublishingInterval = 10;
 

@@ -14,14 +14,14 @@ from typing import Final
 from asyncua import ua
 
 from agent.config import OpcuaConfig
-from agent.errors import ConfigError, SourceRefused, SourceUnreachable
+from agent.errors import ConfigError, SourceUnreachable
 from agent.sources.opcua.browse.address_space import AddressSpace, load, save
 from agent.sources.opcua.browse.maps import MachineMap, load_map
 from agent.sources.opcua.browse.node_ids import Namespaces
 from agent.sources.opcua.browse.proposal import Offer, Proposal, propose
 from agent.sources.opcua.browse.requests import Requests
 from agent.sources.opcua.browse.walk import OBJECTS, Bounds, Step, walk
-from agent.sources.opcua.session import Session, open_session
+from agent.sources.opcua.session import Session, explained, open_session
 from agent.trust import Trust
 
 __all__ = [
@@ -41,28 +41,10 @@ __all__ = [
 ]
 
 
-_REFUSALS: Final = (
-    ua.uaerrors.BadUserAccessDenied,
-    ua.uaerrors.BadIdentityTokenRejected,
-    ua.uaerrors.BadIdentityTokenInvalid,
-    ua.uaerrors.BadSecurityChecksFailed,
-    ua.uaerrors.BadSecurityPolicyRejected,
-)
-
-
 async def connect(config: OpcuaConfig, trust: Trust | None) -> Session:
     """A session to browse with. Raises SourceUnreachable, SourceRefused."""
-    try:
+    with explained(config.endpoint):
         return await open_session(config, trust, name="andon browse")
-    except _REFUSALS as error:
-        raise SourceRefused(
-            f"{config.endpoint} refuses: {error}", "check user, password and its trust list"
-        ) from error
-    except (OSError, TimeoutError, asyncio.InvalidStateError, ua.UaError) as error:
-        raise SourceUnreachable(
-            f"{config.endpoint} does not answer: {str(error) or type(error).__name__}",
-            "is the server running, is the port right, does a firewall stand between?",
-        ) from error
 
 
 async def browse(session: Session, space: AddressSpace, bounds: Bounds, step: Step) -> None:

@@ -14,7 +14,7 @@ Item = tuple[int, Any, int, int]
 """Client handle, value, source time in nanoseconds, status."""
 
 
-def moment(time_ns: int) -> datetime:
+def moment(time_ns: int) -> Any:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
 
 

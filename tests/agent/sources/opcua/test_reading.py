@@ -181,7 +181,7 @@ def test_of_a_subscription_that_went_on_all_values_held() -> None:
         (2, "Execute", at(5), 0),
     ]
     read(reading, items, 11)
-    held = reading.held(at(60))
+    held = reading.held(range(len(reading)), at(60))
     assert held is not None
     assert held.signal.tolist() == [10, 11, 12]
     assert times(held) == [10.0, 10.0, 10.0]
@@ -197,13 +197,13 @@ def test_what_is_newer_than_was_vouched_for_holds_from_itself_on() -> None:
     known = Known()
     reading = reading_of(known)
     read(reading, [(0, 1.0, at(10.5), 0)], 11)
-    held = reading.held(at(60))
+    held = reading.held(range(len(reading)), at(60))
     assert held is not None
     assert held.time_ns.tolist() == [at(10.5) + 1]
 
 
 def test_nothing_is_held_before_anything_was_vouched_for() -> None:
-    assert reading_of(Known()).held(at(60)) is None
+    assert reading_of(Known()).held([0, 1], at(60)) is None
 
 
 def test_a_restarted_agent_takes_values_of_before_its_outage_as_held() -> None:
@@ -218,7 +218,7 @@ def test_where_the_servers_clock_went_back_nothing_is_set_in_relation() -> None:
     batch = read(begun(known, 60), [(0, 1.0, at(5), 0)], 60)
     assert times(batch) == [58.0]
     assert known.vouched_ns == at(59)
-    assert reading_of(known).held(at(61)) is None
+    assert reading_of(known).held([0, 1], at(61)) is None
 
 
 def test_missing_signals_are_told_by_the_servers_own_status() -> None:
