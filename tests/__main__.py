@@ -1,4 +1,4 @@
-"""`python -m tests`: installs what the tests need of the system, then lint, types, and all tests.
+"""`python -m tests`: installs what the tests need of the system and npm, then lint, types, tests.
 
 Arguments are handed to pytest: `python -m tests tests/agent -k outbox`.
 """
@@ -10,6 +10,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from cloud.web.build_hook import VendorError
+from tests.peers import peer
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
@@ -35,6 +38,14 @@ def install_system_packages() -> None:
             sys.exit(f"error: {' '.join(command)} failed; see above")
 
 
+def install_peers() -> None:
+    """What the tests speak to and npm brings; it prints nothing when all is there."""
+    try:
+        peer.install()
+    except (peer.PeerError, VendorError) as error:
+        sys.exit(f"error: {error}")
+
+
 def run(title: str, command: list[str], **environ: str) -> int:
     print(f"-- {title}", flush=True)
     python = [sys.executable, "-m", *command]
@@ -43,6 +54,7 @@ def run(title: str, command: list[str], **environ: str) -> int:
 
 def main(arguments: list[str]) -> int:
     install_system_packages()
+    install_peers()
     codes = []
     if not arguments:
         codes = [

@@ -1,8 +1,18 @@
-"""How property tests run: the same examples each time, and no deadline on busy machines."""
+"""How tests run: the same examples each time, and no deadline hit by the compiler."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("andon", derandomize=True, deadline=None)
 settings.load_profile("andon")
+"""Property tests see the same examples each time, and have no deadline on busy machines."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled() -> None:
+    """The largest kernels are compiled, once after each change, before a test has to be quick."""
+    from agent.sources.opcua.wire import Decoder
+
+    Decoder()

@@ -2,8 +2,8 @@
 
 Enters: options as one JSON argument (see `Options`), then commands, one JSON object a line, on
 stdin. Leaves: one JSON line on stdout when it is ready, {"port": ...}, and one for each command.
-The process ends with its stdin. What asyncua cannot: it never sets the overflow bit, and what was
-transferred is published to the connection that was lost.
+The process ends with its stdin. What asyncua cannot: it never sets the overflow bit, says nothing
+of nodes that are deleted, and publishes what was transferred to the connection that was lost.
 """
 
 from __future__ import annotations
@@ -81,13 +81,12 @@ class Peer:
         server.set_security_policy([POLICIES[name] for name in options.security])
         tokens: list[Any] = [ua.UserNameIdentityToken, ua.X509IdentityToken]
         server.set_identity_tokens([*tokens, *[ua.AnonymousIdentityToken] * options.anonymous])
-        server.iserver.supported_tokens = tuple(server.iserver.supported_tokens)
         if options.security != ("None",):
             await self._certify(Path(options.pki))
         self.space = await server.register_namespace(NAMESPACE)
         server.iserver.history_manager.set_storage(self.history)
         self.machine = await server.nodes.objects.add_object(
-            ua.NodeId("press-01", self.space), ua.QualifiedName("press-01", self.space)
+            self._at("press-01"), ua.QualifiedName("press-01", self.space)
         )
         for number in range(options.variables):
             if f"v{number}" not in options.without:
@@ -100,7 +99,7 @@ class Peer:
 
     async def add(self, node: str) -> None:
         number = int(node[1:])
-        at = ua.NodeId(node, self.space)
+        at = self._at(node)
         name = ua.QualifiedName(node, self.space)
         made = await self.machine.add_variable(at, name, 0.0, ua.VariantType.Double)
         self.nodes[node] = at
@@ -119,8 +118,8 @@ class Peer:
         stamp: Any = Clock.now(UTC)
         if time_ms is not None:
             stamp = EPOCH + timedelta(microseconds=round(time_ms * 1000))
-        value = ua.Variant(float(value), ua.VariantType.Double)
-        data = ua.DataValue(value, ua.StatusCode(ua.UInt32(status)), stamp, stamp)
+        number = ua.Variant(float(value), ua.VariantType.Double)
+        data = ua.DataValue(number, ua.StatusCode(ua.UInt32(status)), stamp, stamp)
         space, at = self.server.iserver.aspace, self.nodes[node]
         await space.write_attribute_value(at, ua.AttributeIds.Value, data)
         if at in self.history._datachanges:
@@ -156,7 +155,7 @@ class Peer:
         """The present subscriptions say nothing any more."""
         subscriptions = self.server.iserver.subscription_service.subscriptions.values()
         for one in subscriptions:
-            one.publish_results = _silent  # type: ignore[method-assign]
+            one.publish_results = _silent  # type: ignore[method-assign,assignment]
         return {"subscriptions": len(subscriptions)}
 
     async def expire(self, subscriptions: bool) -> dict[str, int]:
@@ -179,6 +178,9 @@ class Peer:
                 len(one.monitored_item_srv._monitored_items) for one in subscriptions.values()
             ],
         }
+
+    def _at(self, name: str) -> ua.NodeId:
+        return ua.NodeId(ua.String(name), ua.Int16(self.space))
 
     async def _certify(self, folder: Path) -> None:
         key, certificate = folder / "key.pem", folder / "cert.der"

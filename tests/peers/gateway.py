@@ -33,12 +33,11 @@ STOP_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample as the source gave it; `read_s` on the monotonic clock."""
+    """One sample as the source gave it."""
 
     time_ns: int
     value: float
     status: int
-    read_s: float
 
 
 class Noted:
@@ -63,11 +62,11 @@ class Noted:
             yield batch, ack
 
     def _note(self, batch: Batch) -> None:
-        now_s = time.monotonic()
         self.rows += len(batch)
-        columns = (batch.signal, batch.time_ns, batch.value, batch.status)
-        for number, *rest in zip(*(column.tolist() for column in columns), strict=True):
-            self.samples.setdefault(number, []).append(Sample(*rest, now_s))
+        columns = (batch.time_ns, batch.value, batch.status)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        for number, (time_ns, value, status) in zip(batch.signal.tolist(), rows, strict=True):
+            self.samples.setdefault(number, []).append(Sample(time_ns, value, status))
 
 
 class Gateway:
@@ -95,7 +94,7 @@ class Gateway:
         given = list(zip(self.numbers.values(), signals, strict=True))
         self.source = Noted(OpcuaSource(self.config, given, trust=trust))
         found = recover(self.outbox, table, DetectSettings(enabled=False), time.time_ns())
-        source: Source = self.source  # type: ignore[assignment] # the rest by __getattr__
+        source: Source = self.source
         self.pipeline = Pipeline(
             table, [source], found.derive, self.outbox, [Forward()], Reporter(CONFIG, table),
             PipelineSettings(1000, 0.1), packets=found.packets,

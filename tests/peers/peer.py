@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -78,7 +78,7 @@ class Peer:
         answers = self._answers = queue.Queue()
         said = self._process.stdout
         assert said is not None
-        threading.Thread(target=lambda: [answers.put(line) for line in said], daemon=True).start()
+        threading.Thread(target=_pass_on, args=(said, answers), daemon=True).start()
         self.port = int(self._answer("start", START_S)["port"])
 
     def do(self, command: str, **what: Any) -> dict[str, Any]:
@@ -112,6 +112,11 @@ class Peer:
         if "error" in answer:
             raise PeerError(f"{self.kind}: {command}: {answer['error']}")
         return answer
+
+
+def _pass_on(lines: Iterable[str], answers: queue.Queue[str]) -> None:
+    for line in lines:
+        answers.put(line)
 
 
 @contextmanager

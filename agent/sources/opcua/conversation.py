@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
+import numpy as np
 from asyncua import ua
 
 from agent.batch import Batch, status_name
@@ -23,7 +24,14 @@ from agent.signals import Signal
 from agent.sources.drain import Taken
 from agent.sources.opcua.events import Events
 from agent.sources.opcua.history import Filler, Span
-from agent.sources.opcua.publishing import Gap, Publisher, Stream, following, split_at
+from agent.sources.opcua.publishing import (
+    RESUMED_SILENT_S,
+    Gap,
+    Publisher,
+    Stream,
+    following,
+    split_at,
+)
 from agent.sources.opcua.reading import Known, Reading
 from agent.sources.opcua.session import Session
 from agent.sources.opcua.subscription import Missing, Subscriptions
@@ -36,8 +44,12 @@ REPUBLISHED: Final = "republished"
 HISTORY_MARGIN_NS: Final = 10_000_000_000
 """History is read from so long before the outage at most, in case something came late, and until
 so long after its end: the clock that a server shows may stand still for seconds between updates."""
-NODE_GONE: Final = int(ua.StatusCodes.BadNodeIdUnknown) >> 16
-"""The upper half of the StatusCode of an item whose node was deleted."""
+NODE_GONE: Final = np.array(
+    [ua.StatusCodes.BadNodeIdUnknown, ua.StatusCodes.BadNodeIdInvalid], np.uint32
+)
+"""StatusCodes of an item whose node was deleted; servers differ (OPC 10000-4, 5.13.1.2)."""
+CODE: Final = np.uint32(0xFFFF_0000)
+"""The part of a StatusCode that says which it is."""
 
 
 class Conversation:
@@ -160,7 +172,7 @@ class Conversation:
         self._events.resume(session)
         self.taken, self._early = Taken(), 0
         for stream in streams:
-            stream.published_ns = 0
+            stream.published_ns, stream.patience_s = 0, RESUMED_SILENT_S
             publisher.add(stream)
         return True
 
@@ -243,7 +255,7 @@ class Conversation:
     def _batch(self, publications: Sequence[Publication]) -> Batch:
         is_early, self._early = self._early > 0, max(0, self._early - len(publications))
         batch = self.reading.batch(publications, self._now_ns(), is_early=is_early)
-        gone = (batch.status >> 16) == NODE_GONE
+        gone = np.isin(batch.status & CODE, NODE_GONE)
         if gone.any():
             self.gone.update(batch.signal[gone].tolist())
         return batch

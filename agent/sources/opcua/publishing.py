@@ -40,6 +40,8 @@ SILENT_S: Final = 5.0
 """No publication for this long, and three keep-alives, means that the subscription is dead."""
 FIRST_SILENT_S: Final = 20.0
 """The same of its first one: a server may be busy with all the items that it was asked for."""
+RESUMED_SILENT_S: Final = 2.0
+"""The same of the first one after a transfer: some servers say that they went on, and did not."""
 LISTEN_S: Final = 0.2
 """So long the event loop must have listened before a silence is believed."""
 GAP_MAX: Final = 1000
@@ -57,7 +59,7 @@ class Stream:
     number : the server's id
     keep_alive_s : the longest pause between two publications that the server granted
     expected : the sequence number of the next message; None before the first
-    is_new : nothing has come yet
+    patience_s : how long it may be silent, at least
     published_ns : when the server published last, by its clock
     """
 
@@ -66,13 +68,12 @@ class Stream:
     expected: int | None = None
     published_ns: int = 0
     heard_s: float = 0.0
-    is_new: bool = True
+    patience_s: float = FIRST_SILENT_S
 
     @property
     def silent_s(self) -> float:
         """How long a silence means that it is dead."""
-        least_s = FIRST_SILENT_S if self.is_new else SILENT_S
-        return max(least_s, 3 * self.keep_alive_s)
+        return max(self.patience_s, 3 * self.keep_alive_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ class Publisher:
         now_s = time.monotonic()
         if not self._is_clock_sound(stream, one, now_s):
             return
-        stream.is_new = False
+        stream.patience_s = SILENT_S
         stream.heard_s, stream.published_ns = now_s, one.published_ns or stream.published_ns
         has_data = bool(one.data or one.events or one.status is not None or one.unknown)
         missing = _missing(stream.expected, one.sequence)

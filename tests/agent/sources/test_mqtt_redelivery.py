@@ -16,9 +16,9 @@ from agent.errors import SourceUnreachable
 from agent.sources import REDELIVERED_MAX, Packets, Source
 from agent.sources.mqtt.redelivery import Redelivery, Sorted, packets_of
 from hardware.line.broker import start_broker
-from tests.agent.sources.link import linked
 from tests.agent.sources.test_mqtt import clients, commit, publisher, source_of
 from tests.conformance.source import Read, alive, connected, read_until, values
+from tests.peers.proxy import proxied
 
 TOPIC = "line-1/press-01/force"
 
@@ -100,15 +100,15 @@ def test_a_redelivery_goes_with_the_next_commit_even_if_its_batch_is_empty(port:
 
 def test_an_acknowledgement_that_never_arrived_is_given_again_at_once(port: int) -> None:
     async def run() -> None:
-        async with linked(port) as link:
-            source = source_of(link.port)
+        async with proxied(port) as proxy:
+            source = source_of(proxy.port)
             with publisher(port) as sensor:
                 async with connected(source):
                     await sensor.say(1.0)
                     read = await read_until(source, lambda read: 1.0 in values(read))
-                    link.deaf = True
+                    proxy.become("deaf")
                     acknowledge(read)
-                    link.cut()
+                    proxy.break_off()
                     with pytest.raises(SourceUnreachable):
                         await read_until(source, lambda _: False)
                 async with connected(source):
@@ -126,18 +126,18 @@ def test_an_acknowledgement_that_never_arrived_is_given_again_at_once(port: int)
 def test_after_a_restart_what_was_committed_is_not_counted_and_the_rest_is(port: int) -> None:
     async def run() -> None:
         client_id = next(clients)
-        async with linked(port) as link:
+        async with proxied(port) as proxy:
             with publisher(port) as sensor:
-                async with connected(source_of(link.port, client_id)) as source:
+                async with connected(source_of(proxy.port, client_id)) as source:
                     await sensor.say(1.0)
                     await sensor.send(TOPIC, "{")
                     await sensor.say(2.0)
                     journal = await read_until(source, lambda read: 2.0 in values(read))
-                    link.deaf = True
+                    proxy.become("deaf")
                     acknowledge(journal)  # kill -9 in the moment after
                     await sensor.say(3.0)
                     await read_until(source, lambda read: 3.0 in values(read))
-                    link.cut()
+                    proxy.break_off()
             restarted = source_of(port, client_id)
             restarted.remember(packets(journal))
             async with connected(restarted):

@@ -19,17 +19,21 @@ single line that is refused is a dead letter by right, and no loss of ours.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import threading
 from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final, Literal, TypeVar
 
+from tests.peers import proxy
+from tests.peers.proxy import PIECE_BYTES, Proxy
+
 State = Literal["whole", "cut", "hole", "slow"]
 
+STATES: Final[dict[State, proxy.State]] = {
+    "whole": "whole", "cut": "cut", "hole": "stall", "slow": "drip",
+}  # fmt: skip
 DELAY_S: Final = 0.041
-PIECE_BYTES: Final = 65_536
 ANSWER_S: Final = 10.0
 
 HEAD_BYTES_MAX: Final = 65_536
@@ -70,60 +74,17 @@ class Link:
     """One link from `port` to another port of this machine, at first whole."""
 
     def __init__(self, network: Network, target: int) -> None:
-        self.state: State = "whole"
         self._network = network
-        self._target = target
-        self._open = asyncio.Event()
-        self._open.set()
-        self._writers: set[asyncio.StreamWriter] = set()
-        server = network.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = int(server.sockets[0].getsockname()[1])
+        self._proxy = Proxy(target, drip_bytes=PIECE_BYTES, drip_s=DELAY_S)
+        network.run(self._proxy.open())
+        self.port = self._proxy.port
 
     def become(self, state: State) -> None:
         """Change it, at once."""
         self._network.run(self._become(state))
 
     async def _become(self, state: State) -> None:
-        self.state = state
-        if state == "hole":
-            self._open.clear()
-        else:
-            self._open.set()
-        if state == "cut":
-            for writer in tuple(self._writers):
-                writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        try:
-            await self._open.wait()
-            if self.state != "cut":
-                await self._join(reader, writer)
-        except OSError:
-            pass  # nobody listens at the other end, or one end has gone
-        finally:
-            self._writers.discard(writer)
-            writer.transport.abort()
-
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        self._writers.add(far_writer)
-        try:
-            ways = (self._pass(reader, far_writer), self._pass(far_reader, writer))
-            await asyncio.gather(*ways)
-        finally:
-            self._writers.discard(far_writer)
-            far_writer.transport.abort()
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while piece := await reader.read(PIECE_BYTES):
-            if self.state == "slow":
-                await asyncio.sleep(DELAY_S)
-            await self._open.wait()
-            writer.write(piece)
-            await writer.drain()
-        with contextlib.suppress(OSError):
-            writer.write_eof()
+        self._proxy.become(STATES[state])
 
 
 class Front:

@@ -45,7 +45,8 @@ def test_what_came_of_a_removed_signal_is_read_and_keeps_its_id(
             publisher = source._conversation.publisher  # type: ignore[union-attr]
             async with asyncio.timeout(DEADLINE_S):
                 while not any(isinstance(c, Publication) and c.data for c in publisher._came):
-                    await asyncio.sleep(0.01)
+                    await publisher._news.wait()
+                    publisher._news.clear()
             removing = asyncio.create_task(source.apply(config, both[:1]))
             over, _ = await asyncio.wait([removing], timeout=0.5)
             assert not over, "nobody has read it yet"

@@ -1,4 +1,4 @@
-"""asyncua's client, guarded: nothing that changes something is sent, and PublishRequests are right."""
+"""asyncua's client, guarded: nothing that changes anything is sent; PublishRequests are right."""
 
 from __future__ import annotations
 

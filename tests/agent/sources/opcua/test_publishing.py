@@ -224,7 +224,7 @@ def test_one_silent_subscription_among_others_is_noticed(monkeypatch: pytest.Mon
     async def test() -> None:
         session = PlayedSession()
         publisher = publisher_of(session, 0.05)
-        publisher.add(Stream(8, 0.05, is_new=False))
+        publisher.add(Stream(8, 0.05, patience_s=0.3))
 
         async def speak_for_one() -> None:
             for number in range(1, 1000):

@@ -22,7 +22,6 @@ from agent.sources import Source
 from agent.sources.opcua import OpcuaSource
 from hardware.line.faults import Bad
 from hardware.line.opcua import NAMESPACE, Variable
-from tests.agent.sources.link import Link, linked
 from tests.agent.sources.opcua.machine import Machine, column, config_of, signal_of, source_of
 from tests.conformance.source import (
     ApplyConformance,
@@ -34,6 +33,7 @@ from tests.conformance.source import (
     read_until,
     values,
 )
+from tests.peers.proxy import Proxy, proxied
 
 TYPE = ua.VariantType
 BAD_SENSOR = 0x808C_0000
@@ -84,10 +84,10 @@ def machine() -> Iterator[Machine]:
 class Far:
     """The machine behind a connection that can be cut."""
 
-    def __init__(self, machine: Machine, link: Link) -> None:
+    def __init__(self, machine: Machine, proxy: Proxy) -> None:
         self._machine = machine
-        self._link = link
-        self._url = re.sub(r":\d+/", f":{link.port}/", machine.url)
+        self._proxy = proxy
+        self._url = re.sub(r":\d+/", f":{proxy.port}/", machine.url)
 
     def source(self) -> OpcuaSource:
         return source_of(self._url)
@@ -109,7 +109,7 @@ class Far:
         )
 
     async def go_away(self) -> None:
-        self._link.close()
+        await self._proxy.close()
 
 
 class TestOpcuaSource(SourceConformance, ApplyConformance):
@@ -122,8 +122,8 @@ class TestOpcuaSource(SourceConformance, ApplyConformance):
 
     @asynccontextmanager
     async def far_side(self) -> AsyncIterator[Far]:
-        async with linked(int(re.findall(r":(\d+)/", self.machine.url)[0])) as link:
-            yield Far(self.machine, link)
+        async with proxied(int(re.findall(r":(\d+)/", self.machine.url)[0])) as proxy:
+            yield Far(self.machine, proxy)
 
     @asynccontextmanager
     async def refusing(self) -> AsyncIterator[Source]:

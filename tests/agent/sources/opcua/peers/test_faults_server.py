@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -36,8 +36,13 @@ async def counting(peer: Peer, *names: str) -> AsyncIterator[Gateway]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_server_that_restarts_without_a_node_is_read_on_and_the_node_once_it_is_back(
-    kind: Kind, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kind: Kind,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("agent.sources.opcua.HEAL_FIRST_S", 1.0)
+
     async def run(peer: Peer) -> None:
         async with counting(peer, "v0", "v1", "v2") as gateway:
             peer.kill()
@@ -58,8 +63,11 @@ def test_a_server_that_restarts_without_a_node_is_read_on_and_the_node_once_it_i
         asyncio.run(run(peer))
 
 
-def test_a_node_that_is_deleted_while_it_is_read_turns_bad_and_comes_back(peer: Peer) -> None:
+def test_a_node_that_is_deleted_while_it_is_read_turns_bad_and_comes_back(
+    peer_of: Callable[[Kind], Peer],
+) -> None:
     async def run() -> None:
+        peer = peer_of("node-opcua")  # asyncua's server says nothing of it
         async with counting(peer, "v1", "v2") as gateway:
             await peer.ask("remove", node="v2")
             await gateway.until(lambda: bool(gateway.samples("v2")[-1].status & BAD), "it is gone")

@@ -32,7 +32,7 @@ def test_values_statuses_and_times_arrive_as_they_were_said(peer: Peer) -> None:
             await gateway.until(lambda: len(gateway.samples("v1")) == 1, "the first value")
             for one in said:
                 await peer.ask("set", node="v1", **one)
-                await gateway.until(lambda one=one: gateway.last("v1") == one["value"], str(one))
+                await gateway.until(partial(is_at, gateway, "v1", one["value"]), str(one))
             found = [(s.value, s.status, s.time_ns // 10**6) for s in gateway.samples("v1")[1:]]
             assert found == [(o["value"], o["status"], o["time_ms"]) for o in said]
             assert len(gateway.samples("v2")) == 1
@@ -78,7 +78,11 @@ def test_a_node_that_is_not_there_stops_no_other(peer: Peer) -> None:
 
 def test_twenty_thousand_items_on_one_server_all_arrive_right_and_once(tmp_path: Path) -> None:
     names = [f"v{n}" for n in range(ITEMS)]
-    slowly = {"publishing_interval_ms": 500, "sampling_interval_ms": 1000, "queue_size": 10}
+    slowly: dict[str, Any] = {
+        "publishing_interval_ms": 500,
+        "sampling_interval_ms": 1000,
+        "queue_size": 10,
+    }
 
     async def run(peer: Peer) -> None:
         gateway = Gateway(peer.url, names, connect_timeout_s=60, **slowly)
@@ -96,6 +100,10 @@ def test_twenty_thousand_items_on_one_server_all_arrive_right_and_once(tmp_path:
 
     with running("node-opcua", tmp_path, variables=ITEMS) as peer:
         asyncio.run(run(peer))
+
+
+def is_at(gateway: Gateway, name: str, value: float) -> bool:
+    return gateway.last(name) == value
 
 
 def has_rows(count: int, read: Read) -> bool:
