@@ -10,18 +10,19 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from agent.batch import status_name
 from agent.cli.check import CONFIG_PATH
 from agent.cli.terminal import fail, print_data
 from agent.errors import AndonError, SourceUnreachable
 
-TYPES: Final = ("window", "sample", "anomaly")
+TYPES: Final = ("window", "sample", "state", "anomaly")
 
 
 def tail(
     config: Annotated[Path, typer.Argument(help="The gateway's configuration.")] = CONFIG_PATH,
     machine: Annotated[str, typer.Option(help="Only this machine.")] = "",
     signal: Annotated[str, typer.Option(help="Only this signal.")] = "",
-    only: Annotated[str, typer.Option(help="Only `window`, `sample` or `anomaly`.")] = "",
+    only: Annotated[str, typer.Option(help=f"Only such: {', '.join(TYPES)}.")] = "",
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=0, help="End after so many; 0 never.")
     ] = 0,
@@ -29,7 +30,7 @@ def tail(
 ) -> None:
     """Show what the running service makes.
 
-    Windows, raw samples and anomalies, as they are committed.
+    Windows, raw samples, states of machines and anomalies, as they are committed.
     """
     if only and only not in TYPES:
         raise typer.BadParameter(f"{only!r} is none of {', '.join(TYPES)}", param_hint="--only")
@@ -89,17 +90,29 @@ def _window(event: dict[str, Any]) -> str:
 
 
 def _sample(event: dict[str, Any]) -> str:
-    value = event["value"]
-    said = "no value" if value is None else value if isinstance(value, str) else f"{value:.6g}"
-    status = f"  status 0x{event['status']:08X}" if event["status"] else ""
-    return f"{said} {event['unit']}".rstrip() + status
+    value, status = event["value"], event["status"]
+    if value is None:
+        said = "no value"
+    else:
+        said = value if isinstance(value, str) else f"{value:.6g} {event['unit']}".rstrip()
+    return f"{said}  {status_name(status)}" if status else said
+
+
+def _state(event: dict[str, Any]) -> str:
+    if event["ended_ns"]:
+        return f"{event['state']}: over after {_lasted_s(event):.1f} s"
+    reason = f", {event['reason']}" if event["reason"] else ""
+    return f"now {event['state']}{reason}"
 
 
 def _anomaly(event: dict[str, Any]) -> str:
     if event["ended_ns"]:
-        lasted_s = (event["ended_ns"] - event["time_ns"]) / 1e9
-        return f"{event['detector']}: over after {lasted_s:.1f} s"
+        return f"{event['detector']}: over after {_lasted_s(event):.1f} s"
     return f"{event['severity'].upper()} {event['detector']}: {event['message']}"
 
 
-_WHAT: Final = {"window": _window, "sample": _sample, "anomaly": _anomaly}
+def _lasted_s(event: dict[str, Any]) -> float:
+    return float(event["ended_ns"] - event["time_ns"]) / 1e9
+
+
+_WHAT: Final = {"window": _window, "sample": _sample, "state": _state, "anomaly": _anomaly}

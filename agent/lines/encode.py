@@ -207,6 +207,7 @@ def gateway_line(
     oldest_s: float,
     lag_ms: float,
     clock_steps: int,
+    certificate_days: int | None,
     version: str,
     signals: int,
 ) -> bytes:
@@ -214,6 +215,7 @@ def gateway_line(
 
     hours_left : how long the outbox has room at the present rate; None when nothing comes
     oldest_s : the age of the oldest line that waits, 0 when none does
+    certificate_days : until the gateway's own certificate expires; None where it has none
     """
     samples, lines = ledger.samples, ledger.lines
     fields: dict[str, Value] = {
@@ -239,6 +241,7 @@ def gateway_line(
         "oldest_s": float(oldest_s),
         "lag_ms": float(lag_ms),
         "clock_steps": clock_steps,
+        "certificate_days": certificate_days,
         "version": version,
         "signals": signals,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from agent.config import Config
@@ -40,11 +40,20 @@ def anomaly_line(anomaly: Anomaly, signal: Signal) -> bytes:
 
 
 class Reporter:
-    """Makes the ready lines of one gateway."""
+    """Makes the ready lines of one gateway.
 
-    def __init__(self, config: Config, table: SignalTable) -> None:
+    certificate_days : until its own certificate expires; None where it has none
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        table: SignalTable,
+        certificate_days: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._config = config
         self._table = table
+        self._certificate_days = certificate_days
         self._version = agent_version()
 
     def machines(self, time_ns: int) -> list[bytes]:
@@ -96,6 +105,7 @@ class Reporter:
             oldest_s=max(0, time_ns - oldest_ns) / 1e9,
             lag_ms=lag_ms,
             clock_steps=clock_steps,
+            certificate_days=self._certificate_days(),
             version=self._version,
             signals=len(self._table),
         )  # fmt: skip

@@ -26,7 +26,7 @@ LEDGER_SAMPLES = ("received", "derived", "filtered", "dropped", "pending")
 LEDGER_LINES = ("made", "acknowledged", "waiting", "replaced", "dead_letter")
 GATEWAY_FIELDS = (
     "outbox_bytes", "outbox_bytes_max", "hours_left", "oldest_s", "lag_ms", "clock_steps",
-    "version", "signals",
+    "certificate_days", "version", "signals",
 )  # fmt: skip
 _EVERY = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _UNIT_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}

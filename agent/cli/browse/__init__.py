@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from agent.__main__ import INTERRUPTED
 from agent.cli.browse.progress import Progress
-from agent.cli.browse.tell import document, tell, toml
+from agent.cli.browse.server import by_address, by_name, talking, trust_of
 from agent.cli.check import CONFIG_PATH
 from agent.cli.run import configure_logging
 from agent.cli.terminal import fail, print_data, print_json, say
@@ -34,11 +32,16 @@ SAVE_S: Final = 10.0
 """How often what was found is written down."""
 SAVE_SHARE: Final = 20.0
 """Writing takes at most one part in so many of the time."""
-_SERVER_STATE: Final = {"name": "server_state", "node": "i=2259"}
 
 
 def browse(
-    endpoint: Annotated[str, typer.Argument(help="The server, opc.tcp://host:port.")],
+    endpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="ENDPOINT|NAME",
+            help="The server, opc.tcp://host:port, or its name in the configuration.",
+        ),
+    ],
     start: Annotated[
         str, typer.Option("--from", help="Begin at this node instead of the folder Objects.")
     ] = "",
@@ -60,9 +63,11 @@ def browse(
     security: Annotated[
         str, typer.Option(help="auto, none, or the name of a security policy.")
     ] = "auto",
-    user: Annotated[str, typer.Option(help="The user to log in as.")] = "",
+    user: Annotated[
+        str, typer.Option(help="The user to log in as; the password is asked for.")
+    ] = "",
     password_env: Annotated[
-        str, typer.Option(help="The environment variable that holds the user's password.")
+        str, typer.Option(help="The environment variable that holds the password instead.")
     ] = PASSWORD_ENV,
     config: Annotated[
         Path, typer.Option(help="The gateway's configuration, for its certificates.")
@@ -75,23 +80,33 @@ def browse(
     """
     if only and only not in ONLY:
         raise typer.BadParameter(f"{only!r} is none of {', '.join(ONLY)}", param_hint="--only")
-    configure_logging(False)
+    is_named = "://" not in endpoint
+    if is_named and (user or security != "auto"):
+        raise typer.BadParameter("the configuration says user and security of a server by name")
     try:
-        server = _server(endpoint, security, user, password_env)
-        space, bounds, found = _look(
-            server, _start(start), map_file, resume, (nodes_max, depth_max), config
-        )
+        if is_named:
+            server = by_name(endpoint, config)
+        else:
+            server = by_address(endpoint, security, user, password_env)
+        with talking(server, config, is_named=is_named):
+            configure_logging(False)
+            most = nodes_max, depth_max
+            space, bounds, found = _look(server, _start(start), map_file, resume, most, config)
+        shown = _filtered(found, match, machine, only)
     except AndonError as error:
         fail(error)
     except asyncio.CancelledError:
         say("stopped" + (f"; the same command goes on from {resume}" if resume else ""))
         raise typer.Exit(INTERRUPTED) from None
-    found = _filtered(found, match, machine, only)
+    from agent.cli.browse.tell import document, tell, toml, what_next
+
     if json:
-        print_json(document(space, found, bounds))
+        print_json(document(space, shown, bounds))
     else:
-        print_data(toml(server, found, password_env))
-    say(tell(space, found, bounds))
+        print_data(toml(server, shown, None if is_named else password_env))
+    say(tell(space, found, shown, bounds, by_map=map_file is not None))
+    if shown.signals and not json:
+        say(what_next(server, config, None if is_named else password_env))
 
 
 def _look(
@@ -110,7 +125,12 @@ def _look(
     space = load(resume, endpoint, start) if resume else AddressSpace(endpoint, start)
     beside = tuple(said.node for said in known.signals if said.node) if known else ()
     bounds = Bounds(*most, beside)
-    asyncio.run(_walk(server, _trust(config, server), space, bounds, resume))
+    asyncio.run(_walk(server, trust_of(config, server), space, bounds, resume))
+    if space.failed and len(space.nodes) == 1:
+        raise ConfigError(
+            f"{endpoint} does not let {space.start} be browsed: {', '.join(space.failed)}",
+            "begin elsewhere with --from, or leave it out",
+        )
     return space, bounds, propose(space, known)
 
 
@@ -125,50 +145,6 @@ def _start(text: str) -> str:
         return TypeAdapter[str](NodeId).validate_python(text or OBJECTS)
     except ValidationError as error:
         raise ConfigError(f"--from {text}: {error.errors()[0]['msg']}") from error
-
-
-def _server(endpoint: str, security: str, user: str, password_env: str) -> OpcuaConfig:
-    """The options as a configuration has them. Raises ConfigError."""
-    from pydantic import SecretStr, ValidationError
-
-    from agent.config import OpcuaConfig
-
-    name = urlsplit(endpoint).hostname or "server"
-    table: dict[str, Any] = {
-        "name": name,
-        "endpoint": endpoint,
-        "machine": name,
-        "security": security,
-        "signals": (_SERVER_STATE,),
-    }
-    if user:
-        table["user"] = user
-        if password := os.environ.get(password_env):
-            table["password"] = SecretStr(password)
-    try:
-        return OpcuaConfig.model_validate(table)
-    except ValidationError as error:
-        said = error.errors(include_url=False)[0]
-        what = f"{said['loc'][0]}: {said['msg']}"
-        raise ConfigError(f"this cannot be browsed: {what}") from error
-
-
-def _trust(config: Path, server: OpcuaConfig) -> Trust | None:
-    """The gateway's certificates; None where they are not needed. Raises ConfigError."""
-    from agent.config import load_gateway
-    from agent.config.model import PKI
-    from agent.trust import Trust
-
-    if server.security == "none":
-        return None
-    if not config.exists():
-        raise ConfigError(
-            f"{config} is not there: a secured session needs the certificates of a gateway",
-            "name its configuration with --config; on a network of machines that you trust, "
-            "--security none does without",
-        )
-    gateway = load_gateway(config)
-    return Trust(gateway.data / PKI, gateway.name)
 
 
 async def _walk(
@@ -207,7 +183,13 @@ async def _walk(
 
 
 def _filtered(found: Proposal, match: str, machine: str, only: str) -> Proposal:
-    """What the options leave of it."""
+    """What the options leave of it. Raises ConfigError."""
+    known = [one.name for one in found.machines]
+    if machine and machine not in known:
+        raise ConfigError(
+            f"--machine {machine}: no signal that was found is of such a machine",
+            f"they are of {', '.join(known)}" if known else "",
+        )
     pattern = match.lower()
     signals = tuple(
         offer

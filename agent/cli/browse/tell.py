@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.cli.check import CONFIG_PATH
 from agent.config.explain import toml as value_of
-from agent.sources.opcua.browse.kinds import BY_TYPE
+from agent.sources.opcua.browse.kinds import BY_TYPE, GUESSED
 
 if TYPE_CHECKING:
     from agent.config import OpcuaConfig
@@ -16,19 +20,17 @@ if TYPE_CHECKING:
 
 DESCRIPTION_CHARS_MAX: Final = 1000
 COMMENT_CHARS_MAX: Final = 96
+LINE_CHARS_MAX: Final = 80
 
 
-def toml(server: OpcuaConfig, found: Proposal, password_env: str) -> str:
+def toml(server: OpcuaConfig, found: Proposal, password_env: str | None) -> str:
     """Tables that `andon check` accepts beside a `[gateway]`.
 
+    password_env : where the password is; None where the server's own table is there already, and
+        only tables of signals are needed
     Where no signal was found, all of it is comment: a server without signals is not valid.
     """
-    lines = [
-        f"# {server.endpoint}: {len(found.signals):,} signals.",
-        *(f"# It follows {title}." for title in found.specifications),
-        "# A range beside a signal is what its instrument can tell, not a limit: limits are yours",
-        "# to set. What is guessed says so.",
-    ]
+    lines = list(_header(server, found, password_env is None))
     if not found.signals:
         return "\n".join([*lines, ""])
     for machine in found.machines:
@@ -38,16 +40,42 @@ def toml(server: OpcuaConfig, found: Proposal, password_env: str) -> str:
             lines += [f"model = {_text(machine.model)}"] if machine.model else []
             asset = machine.product_uri or machine.serial
             lines += [f"asset_id = {_text(asset)}"] if asset else []
-    usual = Counter(offer.machine for offer in found.signals).most_common(1)[0][0]
-    lines += ["", "[[opcua]]", f"name = {value_of(server.name)}"]
+    if password_env is None:
+        usual = server.machine
+    else:
+        usual = Counter(offer.machine for offer in found.signals).most_common(1)[0][0]
+        lines += _table(server, usual, password_env)
+    for offer in found.signals:
+        lines += ["", *_signal(offer, usual)]
+    return "\n".join([*lines, ""])
+
+
+def _header(server: OpcuaConfig, found: Proposal, is_named: bool) -> Iterator[str]:
+    said = [f"{server.endpoint}: {_count(len(found.signals), 'signal')}."]
+    if found.specifications:
+        said.append(f"The server knows {', '.join(found.specifications)}.")
+    if any(offer.eu_range or offer.instrument_range for offer in found.signals):
+        said.append(
+            "A range beside a signal is what its instrument can tell, not a limit: limits are "
+            "yours to set."
+        )
+    if any(offer.reason == GUESSED for offer in found.signals):
+        said.append("Kinds that are guessed say so: look at those.")
+    if is_named:
+        said.append(f"These tables belong below the [[opcua]] table named {server.name}.")
+    for text in said:
+        for line in textwrap.wrap(text, LINE_CHARS_MAX - 2, break_long_words=False):
+            yield f"# {line}"
+
+
+def _table(server: OpcuaConfig, usual: str, password_env: str) -> list[str]:
+    lines = ["", "[[opcua]]", f"name = {value_of(server.name)}"]
     lines += [f"endpoint = {value_of(server.endpoint)}", f"machine = {value_of(usual)}"]
     if server.security != "auto":
         lines.append(f"security = {value_of(server.security)}")
     if server.user:
         lines += [f"user = {_text(server.user)}", f'password = "${{{password_env}}}"']
-    for offer in found.signals:
-        lines += ["", *_signal(offer, usual)]
-    return "\n".join([*lines, ""])
+    return lines
 
 
 def _signal(offer: Offer, usual: str) -> Iterator[str]:
@@ -101,10 +129,24 @@ def document(space: AddressSpace, found: Proposal, bounds: Bounds) -> dict[str, 
     }
 
 
-def tell(space: AddressSpace, found: Proposal, bounds: Bounds) -> str:
-    """What was found and what was not, for a person."""
+def tell(
+    space: AddressSpace, found: Proposal, shown: Proposal, bounds: Bounds, *, by_map: bool
+) -> str:
+    """What was found and what was not, for a person.
+
+    shown : what the options left of what was found
+    by_map : a map told what to look for
+    """
     counts = space.counts(bounds.depth_max)
-    said = [f"{counts.nodes:,} nodes, {counts.variables:,} variables, {len(found.signals):,} shown"]
+    kinds = [_count(len(found.signals), "signal")]
+    if len(shown.signals) != len(found.signals):
+        kinds[0] += f" ({len(shown.signals):,} shown)"
+    if others := counts.variables - len(found.signals) - found.left_out.total():
+        kinds.append(f"{others:,} {'not in the map' if by_map else 'that only describe others'}")
+    said = [
+        f"{_count(counts.nodes, 'node')}, {_count(counts.variables, 'variable')}: "
+        f"{', '.join(kinds)}"
+    ]
     if found.left_out:
         said.append(f"no signals: {_counted(found.left_out)}")
     if space.failed:
@@ -119,8 +161,25 @@ def tell(space: AddressSpace, found: Proposal, bounds: Bounds) -> str:
     return "\n".join(said)
 
 
+def what_next(server: OpcuaConfig, config: Path, password_env: str | None) -> str:
+    """What a person does with it.
+
+    password_env : as in `toml`
+    """
+    check = "andon check" if config == CONFIG_PATH else f"andon check {shlex.quote(str(config))}"
+    if password_env is None:
+        return f"put them below {server.name} in the configuration, then: {check}"
+    file = config.parent / "conf.d" / f"{server.name}.toml"
+    password = f"set {password_env}, " if server.user else ""
+    return f"keep this as {file}, {password}then: {check}"
+
+
 def _counted(causes: Counter[str]) -> str:
     return ", ".join(f"{cause} {count:,}" for cause, count in causes.most_common())
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _one_line(text: str) -> str:

@@ -91,6 +91,9 @@ class Sources(Protocol):
     def forget(self, name: str) -> None:
         """The source of this name is gone."""
 
+    def certificate_days(self) -> int | None:
+        """Until the gateway's own certificate expires."""
+
     def renew(self, config: Config) -> None:
         """Signals that the configuration no longer has belong to no source."""
 
@@ -175,7 +178,9 @@ async def apply(
     if change.sinks:
         await _change_sinks(living, [sink.name for sink in change.sinks], config, kept)
     if change.sinks or change.machines:
-        living.pipeline.use(Reporter(config, living.wiring.table), living.forwarders)
+        wiring = living.wiring
+        reporter = Reporter(config, wiring.table, wiring.certificate_days)
+        living.pipeline.use(reporter, living.forwarders)
 
 
 async def let_go(living: Living, names: Sequence[str]) -> None:

@@ -66,7 +66,7 @@ def assemble(config: Config, publish: Callable[[Derived], None]) -> Parts:
         recovered.derive,
         outbox,
         forwarders,
-        Reporter(config, table),
+        Reporter(config, table, wiring.certificate_days),
         pipeline_settings(config),
         clock=clock,
         packets=recovered.packets,

@@ -13,7 +13,7 @@ from agent.signals import SignalTable
 
 
 def events(derived: Derived, table: SignalTable) -> Iterator[dict[str, Any]]:
-    """Its windows, samples and anomalies, one document each."""
+    """Its windows, samples, states of machines and anomalies, one document each."""
     for row in derived.windows:
         signal = table[row["signal"]]
         fields = {
@@ -33,6 +33,13 @@ def events(derived: Derived, table: SignalTable) -> Iterator[dict[str, Any]]:
             "type": "sample", "machine": signal.machine, "signal": signal.name,
             "unit": signal.unit, "time_ns": int(row["time_ns"]),
             "value": said, "status": int(row["status"]),
+        }  # fmt: skip
+    for state in derived.states:
+        signal = table[state.signal]
+        yield {
+            "type": "state", "machine": signal.machine, "signal": signal.name,
+            "state": state.state, "reason": state.reason, "time_ns": state.start_ns,
+            "ended_ns": state.ended_ns,
         }  # fmt: skip
     for anomaly in derived.anomalies:
         signal = table[anomaly.signal]

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from agent.cli.check.difference import source_tables
 from agent.config import Config, MqttConfig, TopicConfig, signals, topic_signal
-from agent.errors import SignalsFull
+from agent.errors import ConfigError, SignalsFull
 from agent.signals import HOLD_FOREVER, MACHINE_SIGNAL, Signal, SignalTable
 from agent.sources import Source
 from agent.sources.mqtt import MqttSource
@@ -51,6 +51,13 @@ class Wiring:
     def forget(self, name: str) -> None:
         """The source of this name is gone."""
         self.sources.pop(name, None)
+
+    def certificate_days(self) -> int | None:
+        """Until this gateway's own certificate expires; None where nothing needs one."""
+        try:
+            return None if self._trust is None else self._trust.days_left()
+        except ConfigError:  # said where it is needed: at a source's next connection
+            return None
 
     def room_for(self, config: Config) -> None:
         """Raises SignalsFull where the table cannot take this configuration's signals."""

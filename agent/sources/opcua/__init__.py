@@ -123,7 +123,8 @@ class OpcuaSource:
                 try:
                     conversation = await self._converse(session)
                 except BaseException:
-                    await session.close(delete_subscriptions=False)
+                    goes_on = self._kept is not None and self._kept.goes_on
+                    await session.close(delete_subscriptions=not goes_on)
                     raise
             log.info("%s: %s", self.name, session.security)
             self._conversation, self._kept = conversation, None
@@ -188,10 +189,13 @@ class OpcuaSource:
         publisher = conversation.publisher
         # What is silent from the start goes on being so: some servers take subscriptions over
         # and publish to the connection that was lost.
-        goes_on = not conversation.is_living and (publisher.count > 0 or not publisher.is_silent)
-        if goes_on:
+        if publisher.is_mute:
+            conversation.end()
+        is_lost = not conversation.is_living
+        if is_lost:
             self._kept = conversation
         publisher.stop()
+        goes_on = is_lost and conversation.goes_on
         await conversation.session.close(delete_subscriptions=not goes_on)
 
     async def _warm_up(self) -> None:
@@ -220,7 +224,7 @@ class OpcuaSource:
         config = self._config
         conversation = Conversation(config, session, self._known, self._events, self._now_ns)
         if kept is not None:
-            conversation.opening = kept.opening
+            conversation.opening = list(kept.opening)
         await conversation.begin(self._signals)
         return conversation
 
@@ -230,13 +234,16 @@ class OpcuaSource:
         while True:
             await asyncio.sleep(HEAL_LOOK_S)
             self._say_notes()
-            due = conversation.missing and time.monotonic() >= due_s
-            if not (conversation.gone or due):
+            if not (conversation.gone or conversation.missing) or time.monotonic() < due_s:
                 continue
             async with self._changing:
                 if conversation is not self._living():
                     return
                 missing = set(conversation.missing)
+                if not conversation.subscriptions.has_room(self._signals):
+                    conversation.end()
+                    conversation.publisher.lose("nodes came and went too often; all begins anew")
+                    return
                 try:
                     await conversation.session.look_up()
                     await conversation.follow(self._signals)

@@ -3,7 +3,8 @@
 Enters: sessions, one after the other. Leaves: batches; where a session ended without being closed,
 the next one takes its subscriptions over (TransferSubscriptions), asks for the messages that did
 not come (Republish), and says again what held meanwhile. Where the server cannot do that, or some
-messages are gone, a new conversation begins, and the history fills the gap.
+messages are gone, a new conversation begins, and the history fills the gap. So it is where it is
+not known for sure what the server monitors: a call was not answered, or live messages were lost.
 
 Fails: as asyncua does, with OSError, TimeoutError or UaError.
 """
@@ -11,8 +12,10 @@ Fails: as asyncua does, with OSError, TimeoutError or UaError.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
@@ -32,7 +35,7 @@ from agent.sources.opcua.publishing import (
     following,
     split_at,
 )
-from agent.sources.opcua.reading import Known, Reading
+from agent.sources.opcua.reading import CLOCK_BACK_NS, Known, Reading
 from agent.sources.opcua.session import Session
 from agent.sources.opcua.subscription import Missing, Subscriptions
 from agent.sources.opcua.wire import Publication, WireError
@@ -44,6 +47,8 @@ REPUBLISHED: Final = "republished"
 HISTORY_MARGIN_NS: Final = 10_000_000_000
 """History is read from so long before the outage at most, in case something came late, and until
 so long after its end: the clock that a server shows may stand still for seconds between updates."""
+RENEW_EVERY_S: Final = 60.0
+"""After messages were lost, all values are asked for anew; not more often than this."""
 NODE_GONE: Final = np.array(
     [ua.StatusCodes.BadNodeIdUnknown, ua.StatusCodes.BadNodeIdInvalid], np.uint32
 )
@@ -84,6 +89,9 @@ class Conversation:
         self._early = 0
         self._until_ns = 0
         self._event_ids: set[int] = set()
+        self._is_live = self._is_ended = False
+        self._is_sound = True
+        """Whether the server answered every call that changed what it monitors."""
 
     def use(self, config: OpcuaConfig) -> None:
         """From now on ask as this configuration says; `follow` brings it about."""
@@ -95,21 +103,41 @@ class Conversation:
         """Whether its session lives, as far as is known."""
         return self.publisher.lost is None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it may go on over another session, once this one is lost.
+
+        Not before anything live was read: until then, what was known before the outage counts.
+        """
+        return self._is_live and self._is_sound and not self._is_ended
+
+    def end(self) -> None:
+        """It does not go on over another session."""
+        self._is_ended = True
+
     async def begin(self, signals: Sequence[tuple[int, Signal]]) -> None:
         """Subscribe; signals : (id, signal)."""
         self.reading.begin_outage(await self.session.now_ns())
         stream = await self.subscriptions.open()
         await self.follow(signals)
         await self._follow_events(stream, signals)
+        self.reading.end_outage()
         self._early = len(self.publisher)
         server_ns = await self.session.now_ns()
         self._until_ns = server_ns + HISTORY_MARGIN_NS if server_ns else 0
 
     async def follow(self, signals: Sequence[tuple[int, Signal]]) -> None:
         """Read these signals and no others; those that are not delivered are told as Bad."""
-        gone, self.gone = self.gone, set()
-        await self.subscriptions.drop(sorted(gone))
-        missing = await self.subscriptions.follow([one for one in signals if self._is_read(one[1])])
+        gone = set(self.gone)
+        self._is_sound = False
+        try:
+            await self.subscriptions.drop(sorted(gone))
+            missing = await self.subscriptions.follow([s for s in signals if self._is_read(s[1])])
+        except TimeoutError:
+            self.publisher.lose("the server does not answer")
+            raise
+        self._is_sound = True
+        self.gone -= gone
         missing |= {n: one for n, one in self.missing.items() if n in self._event_ids}
         told = {
             number: one.status
@@ -145,11 +173,17 @@ class Conversation:
     async def resume(self, session: Session) -> bool:
         """Go on over another session; False where the server does not, or messages are gone.
 
-        What the server still had is handed on in either case.
+        What came, and what the server still had up to the first message that is gone, is handed on
+        in either case; what is behind that is of the outage.
         """
+        self._hand_on_left()
         streams = self.subscriptions.streams
+        if not await self._is_clock_known(session):
+            self.end()
         available = await self._transfer(session, streams)
-        if available is None:
+        if available is None or not self.goes_on:
+            self.end()
+            await _delete(session, streams if available is not None else ())
             return False
         publisher = Publisher(self.config.name, session)
         again, is_whole = [], True
@@ -158,13 +192,13 @@ class Conversation:
             again += found
             is_whole &= whole
         handles = [handle for handle, _ in self.subscriptions.handles().values()]
-        held = self.reading.held(handles, self._now_ns()) if is_whole else None
-        self.opening = [*([held] if held is not None else []), *self.opening]
-        self._early = len(again)
+        if is_whole and (held := self.reading.held(handles, self._now_ns())) is not None:
+            self.opening.append(held)
         for batch in self._batches(again):
             self._known.recovered[REPUBLISHED] += len(batch)
             self.opening.append(batch)
         if not is_whole:
+            self.end()
             await _delete(session, streams)
             return False
         self.session = self.subscriptions.session = session
@@ -176,12 +210,27 @@ class Conversation:
             publisher.add(stream)
         return True
 
+    async def _is_clock_known(self, session: Session) -> bool:
+        """Whether what was vouched for can be set in relation to the server's clock."""
+        server_ns, vouched_ns = await session.now_ns(), self._known.vouched_ns
+        return vouched_ns > 0 and not (server_ns and vouched_ns > server_ns + CLOCK_BACK_NS)
+
+    def _hand_on_left(self) -> None:
+        """What came over the session that was lost and nobody took."""
+        left = self.publisher.left()
+        if not self._is_live:
+            return
+        whole = list(takewhile(lambda one: isinstance(one, Publication), left))
+        self._is_sound &= len(whole) == len(left)
+        self.opening += self._batches(whole)  # type: ignore[arg-type]
+
     async def batches(self) -> AsyncIterator[Batch]:
         """What is read, in order, until the session is lost (SourceUnreachable) or closed."""
         while self.opening:
             yield self.opening.pop(0)
         async for batch in self._fill():
             yield batch
+        self._is_live = True
         while True:
             while self.opening:
                 yield self.opening.pop(0)
@@ -202,8 +251,8 @@ class Conversation:
         services = session.client.uaclient.session
         try:
             results = await services.transfer_subscriptions(parameters)
-        except ua.UaError as error:
-            log.debug("%s: subscriptions are not transferred: %s", self.config.name, error)
+        except (TimeoutError, ua.UaError) as error:
+            log.debug("%s: subscriptions are not transferred: %r", self.config.name, error)
             return None
         taken = [s for s, r in zip(streams, results, strict=True) if r.StatusCode.is_good()]
         if len(taken) < len(streams):
@@ -230,6 +279,7 @@ class Conversation:
                 self._known.missed[MESSAGE] += lost
                 self._events.missed()
                 log.error("%s: %d messages of the server are lost", self.config.name, lost)
+                self._renew()
             for batch in self._batches(again):
                 self._known.recovered[REPUBLISHED] += len(batch)
                 yield batch
@@ -237,6 +287,13 @@ class Conversation:
             yield batch
         if self._events.is_refresh_due:
             await self._events.refresh()
+
+    def _renew(self) -> None:
+        """What was lost may be the last news of a signal: all values are asked for anew."""
+        if time.monotonic() >= self._known.renewable_s:
+            self._known.renewable_s = time.monotonic() + RENEW_EVERY_S
+            self.end()
+            self.publisher.lose("messages were lost; all values are asked for anew")
 
     def _batches(self, publications: Sequence[Publication]) -> Iterator[Batch]:
         """What events say, then what the variables say, which vouches for both."""
@@ -301,21 +358,28 @@ class Conversation:
 async def _catch_up(
     publisher: Publisher, stream: Stream, available: Sequence[int]
 ) -> tuple[list[Publication], bool]:
-    """The messages of a transferred subscription that did not come, and whether these are all."""
+    """The messages of a transferred subscription that did not come, and whether these are all.
+
+    Up to the first one that is gone: what came behind it is not known to be whole.
+    """
     if stream.expected is None:
         return [], not available
     wanted, known = split_at(stream.expected, available)
     for number in known:
         publisher.acknowledge(stream.number, number)
-    found = await publisher.again(Gap(stream, tuple(wanted)))
-    whole = len(found) == len(wanted)
-    for one in found:
-        whole &= one.sequence == stream.expected
+    found: list[Publication] = []
+    for one in await publisher.again(Gap(stream, tuple(wanted))):
+        if one.sequence != stream.expected:
+            break
+        found.append(one)
         stream.expected = following(one.sequence)
-    return found, whole
+    return found, len(found) == len(wanted)
 
 
 async def _delete(session: Session, streams: Sequence[Stream]) -> None:
-    if streams:
-        services = session.client.uaclient.session
+    """Let go of these as well as can be; the server lets go of them itself in time."""
+    if not streams:
+        return
+    services = session.client.uaclient.session
+    with suppress(OSError, TimeoutError, ua.UaError):
         await services.delete_subscriptions([stream.number for stream in streams])

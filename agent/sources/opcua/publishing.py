@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from asyncua import ua
@@ -90,13 +90,13 @@ class Publisher:
     streams : by the server's subscription id
     malformed : messages that could not be read
     count : publications that came
-    is_silent : whether nothing more will come because a subscription fell silent
+    is_mute : whether nothing more will come because a subscription never said anything
     """
 
     def __init__(self, name: str, session: Session, streams: Sequence[Stream] = ()) -> None:
         self.streams = {stream.number: stream for stream in streams}
         self.malformed = self.count = 0
-        self.is_silent = False
+        self.is_mute = False
         self._name = name
         self._session = session
         self._came: list[Publication | Gap] = []
@@ -105,6 +105,9 @@ class Publisher:
         self._acknowledgements: list[tuple[int, int]] = []
         self._in_flight = 0
         self._in_flight_max = IN_FLIGHT_MAX
+        self._heard: set[int] = set()
+        self._listening_s = 0.0
+        """Since when a silence counts: before, nothing was asked for."""
         self._lost: SourceUnreachable | None = None
         self._stopped = self._nudged = False
 
@@ -149,8 +152,17 @@ class Publisher:
         self._ask()
         return taken
 
+    def left(self) -> list[Publication | Gap]:
+        """What came and was never taken; it is not there any more."""
+        came, self._came, self._bytes = self._came, [], 0
+        return came
+
     async def again(self, gap: Gap) -> list[Publication]:
-        """The messages of a gap that the server still has, in order (Republish)."""
+        """The messages of a gap that the server still has, in order (Republish).
+
+        None of them says whether more was to follow. Where the server stops answering, these are
+        all.
+        """
         found = []
         for number in gap.numbers:
             request = ua.RepublishRequest()
@@ -161,8 +173,11 @@ class Publisher:
             except (ua.UaError, WireError) as error:
                 log.debug("%s: message %d is not sent again: %s", self._name, number, error)
                 continue
+            except (OSError, TimeoutError) as error:
+                log.debug("%s: no message is sent again: %r", self._name, error)
+                break
             if one.sequence == number:
-                found.append(one)
+                found.append(replace(one, more=True))
                 self.acknowledge(one.subscription, number)
         return found
 
@@ -174,12 +189,6 @@ class Publisher:
         """Have `take` return, though nothing came."""
         self._nudged = True
         self._news.set()
-
-    def listen(self) -> None:
-        """From now on a silence counts: until now the server had something else to do."""
-        now_s = time.monotonic()
-        for stream in self.streams.values():
-            stream.heard_s = now_s
 
     def lose(self, what: str) -> None:
         """Nothing more will come; the first reason counts."""
@@ -197,13 +206,13 @@ class Publisher:
         if self._stopped or self._lost is not None or self._bytes >= QUEUE_BYTES_MAX:
             return
         if self._in_flight == 0:  # it was not asked, so it could not speak
-            self.listen()
+            self._listening_s = time.monotonic()
         wanted = min(len(self.streams) + IN_FLIGHT_MORE, self._in_flight_max) if self.streams else 0
         while self._in_flight < wanted:
             acknowledgements, self._acknowledgements = self._acknowledgements, []
             try:
                 answer = self._session.publish(acknowledgements)
-            except OSError as error:
+            except (OSError, ua.UaError) as error:
                 self.lose(f"the connection is lost: {error}")
                 return
             self._in_flight += 1
@@ -232,6 +241,8 @@ class Publisher:
             return
         except ua.UaError as refused:
             self.lose(f"the server ends the session: {refused}")
+        except Exception as wrong:  # whatever asyncua raises of a malformed fault
+            self.lose(f"the server's answer cannot be read: {wrong!r}")
         self._ask()
 
     def _take(self, one: Publication) -> None:
@@ -242,6 +253,7 @@ class Publisher:
         if not self._is_clock_sound(stream, one, now_s):
             return
         stream.patience_s = SILENT_S
+        self._heard.add(stream.number)
         stream.heard_s, stream.published_ns = now_s, one.published_ns or stream.published_ns
         has_data = bool(one.data or one.events or one.status is not None or one.unknown)
         missing = _missing(stream.expected, one.sequence)
@@ -278,18 +290,23 @@ class Publisher:
             await asyncio.sleep(LISTEN_S)  # where we were held up, it may have spoken meanwhile
         stream = self._silent()
         if stream is not None and self._lost is None:
-            self.is_silent = True
+            self.is_mute = stream.number not in self._heard
             self.lose(f"no publication for {stream.silent_s:.0f} s; does the server hang?")
 
     def _silent(self) -> Stream | None:
         """A subscription that has been silent for too long."""
+        if self._bytes >= QUEUE_BYTES_MAX:  # nothing is asked for
+            return None
         now_s = time.monotonic()
-        silent = (s for s in self.streams.values() if now_s - s.heard_s >= s.silent_s)
-        return next(silent, None) if self._in_flight else None
+        return next((s for s in self.streams.values() if now_s >= self._silent_at_s(s)), None)
+
+    def _silent_at_s(self, stream: Stream) -> float:
+        """Until when it must have said something, on the monotonic clock."""
+        return max(stream.heard_s, self._listening_s) + stream.silent_s
 
     def _loop_time_of_silence(self) -> float | None:
         """When the first subscription will have been silent for too long."""
-        due_s = min((s.heard_s + s.silent_s for s in self.streams.values()), default=None)
+        due_s = min(map(self._silent_at_s, self.streams.values()), default=None)
         if due_s is None:
             return None
         wait_s = max(due_s - time.monotonic(), 0.01)

@@ -36,6 +36,8 @@ REPEATED: Final = "repeated"
 STRANGER: Final = "unknown_item"
 """The same of an item that was never asked for."""
 
+HANDLES_MAX: Final = 1_000_000
+"""Handles of one reading; changes that would need more need a new connection."""
 CLOCK_BACK_NS: Final = 1_000_000_000
 
 _NEVER: Final = np.iinfo(np.int64).min
@@ -56,6 +58,7 @@ class Known:
     is_restarted : all was forgotten since the source last vouched, but for when that was
     inexact : integers beyond 2^53, which may have been rounded
     fallbacks : values that the kernels left to asyncua's decoder
+    renewable_s : when all values may be asked for anew again, on the monotonic clock
     without_history : nodes of which the server keeps none
     missed, recovered, rejected : counts of the ledger, by cause
     """
@@ -64,6 +67,7 @@ class Known:
         self.vouched_ns = 0
         self.is_restarted = False
         self.inexact = self.fallbacks = 0
+        self.renewable_s = 0.0
         self.without_history: set[ua.NodeId] = set()
         self.missed: Counter[str] = Counter()
         self.recovered: Counter[str] = Counter()
@@ -119,6 +123,9 @@ class Reading:
         self._outage_ns = 0
         """Since when what is told first was not known; 0 where there was no outage."""
         self._is_restarted = False
+        self._outage_handles = HANDLES_MAX
+        """Handles from this one on were given after the outage."""
+        self._begun_ns = 0
         self._more: dict[int, bool] = {}
         self._rates: dict[int, float] = {}
         self._publishing_ns = self._sampling_ns = 0
@@ -137,7 +144,12 @@ class Reading:
         if server_ns and self.known.vouched_ns > server_ns + CLOCK_BACK_NS:
             self.known.vouched_ns = _WRONG
         self._outage_ns = self.known.vouched_ns
-        self._is_restarted, self.known.is_restarted = self.known.is_restarted, False
+        self._is_restarted = self.known.is_restarted
+        self._begun_ns = server_ns
+
+    def end_outage(self) -> None:
+        """What is told first by handles that are given from now on was not told before."""
+        self._outage_handles = len(self)
 
     def add(self, ids: Sequence[int], kinds: Sequence[Kind], rates: Mapping[int, float]) -> range:
         """New client handles for signals; `rates` of the waveforms among them, in Hz, by id."""
@@ -189,6 +201,7 @@ class Reading:
         alive_ns = 0
         if now_ns and not is_early and not any(self._more.values()):
             alive_ns = self.known.vouched_ns = self._vouch.until(now_ns)
+            self.known.is_restarted = False
         return self._made(items, times, received_ns, alive_ns)
 
     def history(self, items: Items, received_ns: int) -> Batch:
@@ -235,12 +248,20 @@ class Reading:
         return Batch(ids, times, values, known.status[ids], received_ns, 0, tuple(texts))
 
     def told(self, statuses: Mapping[int, int], received_ns: int) -> Batch:
-        """That these signals are not delivered, by the server's own StatusCodes."""
-        count = len(statuses)
-        now_ns = max(self._published.values(), default=received_ns)
+        """That these signals are not delivered, by the server's own StatusCodes.
+
+        What was known of them held until now; it is not taken for unchanged when they come back.
+        """
+        known, count = self.known, len(statuses)
+        ids = np.fromiter(statuses, np.int32, count)
+        known.grow(int(ids.max(initial=-1)) + 1)
+        published_ns = max(self._published.values(), default=0)
+        now_ns = _sound(max(published_ns, self._begun_ns), received_ns)
+        times = np.maximum(known.last_ns[ids] + 1, now_ns)
+        known.said_ns[ids] = times
         return Batch(
-            np.fromiter(statuses, np.int32, count), np.full(count, now_ns, np.int64),
-            np.full(count, np.nan), np.fromiter(statuses.values(), np.uint32, count), received_ns,
+            ids, times, np.full(count, np.nan),
+            np.fromiter(statuses.values(), np.uint32, count), received_ns,
         )  # fmt: skip
 
     def _times(self, items: Items, published_ns: int) -> Int64:
@@ -255,10 +276,11 @@ class Reading:
         since_ns = self._since_ns[handles]
         unknown = since_ns == _NEVER
         if self._outage_ns:
-            unknown &= ~self._is_unchanged(items, handles, rows)
+            of_outage = handles < self._outage_handles
+            unknown &= ~(of_outage & self._is_unchanged(items, handles, rows))
             since_ns[since_ns == _NEVER] = self._outage_ns
             was_read = self._is_restarted | (self.known.last_ns[self.ids[handles]] != _NEVER)
-            missed = unknown & was_read & ~self._is_told[handles]
+            missed = of_outage & unknown & was_read & ~self._is_told[handles]
             self.known.missed.update(_counts(OUTAGE, missed.sum()))
         shown_ns = published_ns - self._publishing_ns - self._sampling_ns
         since_ns[unknown] = max(shown_ns, self._vouch.vouched_ns)

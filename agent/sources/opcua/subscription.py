@@ -22,13 +22,11 @@ from asyncua.ua.ua_binary import struct_from_binary
 from agent.config import OpcuaConfig
 from agent.signals import Kind, Signal
 from agent.sources.opcua.publishing import Publisher, Stream
-from agent.sources.opcua.reading import Reading
+from agent.sources.opcua.reading import HANDLES_MAX, Reading
 from agent.sources.opcua.session import Session
 
 log = logging.getLogger("andon.opcua")
 
-HANDLES_MAX: Final = 1_000_000
-"""Handles of one reading; changes that would need more need a new connection."""
 SUBSCRIPTIONS_MAX: Final = 100
 KEEP_ALIVE_MS: Final = 250
 LIFETIME_MS: Final = 60_000
@@ -43,6 +41,7 @@ _TOO_MUCH: Final = (
     ua.uaerrors.BadResponseTooLarge,
     ua.uaerrors.BadEncodingLimitsExceeded,
     ua.uaerrors.BadTcpMessageTooLarge,
+    ua.uaerrors.BadTooManyMonitoredItems,
 )
 """A call with less in it may succeed."""
 _FULL: Final = ua.StatusCodes.BadTooManyMonitoredItems
@@ -75,6 +74,11 @@ class Wanted:
     queue_size: int
     deadband: tuple[int, float] | None = None
     rate_hz: float = 0.0
+
+    @property
+    def read_as(self) -> tuple[Kind, float]:
+        """What a client handle is given for."""
+        return self.kind, self.rate_hz
 
 
 @dataclass(slots=True)
@@ -120,7 +124,7 @@ class Subscriptions:
         self._config = config
         self._subscriptions: list[_Subscription] = []
         self._items: dict[int, _Item] = {}
-        self._handles: dict[int, tuple[int, Kind]] = {}
+        self._handles: dict[int, tuple[int, tuple[Kind, float]]] = {}
         """Of signals that the server did not take: to be used again."""
         self._plain: set[int] = set()
         """Signals that the server takes only without their deadband."""
@@ -196,8 +200,9 @@ class Subscriptions:
         )  # fmt: skip
 
     async def _delete(self, numbers: Sequence[int]) -> None:
+        of = {number: self._items[number].subscription for number in numbers}
         for subscription in self._subscriptions:
-            mine = [n for n in numbers if self._items[n].subscription is subscription]
+            mine = [number for number in numbers if of[number] is subscription]
             for group in self._groups(mine):
                 request = ua.DeleteMonitoredItemsParameters()
                 request.SubscriptionId = subscription.stream.number
@@ -266,9 +271,10 @@ class Subscriptions:
             answers: list[
                 ua.MonitoredItemCreateResult
             ] = await self._services.create_monitored_items(request)
-        except _TOO_MUCH:
+        except _TOO_MUCH as error:
             if len(group) == 1:
-                raise
+                status = ua.StatusCode(ua.UInt32(error.code))
+                return [ua.MonitoredItemCreateResult(StatusCode=status)]
             self._group_max = len(group) // 2
             return None
         return answers
@@ -276,11 +282,11 @@ class Subscriptions:
     def _handles_for(self, group: Sequence[Wanted]) -> list[int]:
         """A handle for each; those of earlier attempts are kept until one succeeds."""
         kept = {one.number: self._handles.get(one.number) for one in group}
-        new = [one for one in group if (was := kept[one.number]) is None or was[1] != one.kind]
+        new = [one for one in group if (was := kept[one.number]) is None or was[1] != one.read_as]
         rates = {one.number: one.rate_hz for one in new if one.rate_hz}
         numbers, kinds = [one.number for one in new], [one.kind for one in new]
         for handle, one in zip(self._reading.add(numbers, kinds, rates), new, strict=True):
-            self._handles[one.number] = (handle, one.kind)
+            self._handles[one.number] = (handle, one.read_as)
         return [self._handles[one.number][0] for one in group]
 
     def _take(

@@ -244,7 +244,7 @@ def test_the_gateway_line_carries_the_ledger_and_stands_for_its_area() -> None:
     ledger.sinks = {"a": SinkLedger(withheld=1), "b": SinkLedger(withheld=2)}
     written = gateway_line(
         PATH, "gw-1", 1, ledger, outbox_bytes=5, outbox_bytes_max=9, hours_left=61, oldest_s=2,
-        lag_ms=2, clock_steps=1, version="0.1", signals=3,
+        lag_ms=2, clock_steps=1, certificate_days=29, version="0.1", signals=3,
     )  # fmt: skip
     measurement, tags, fields, _ = naive_encode.parse(written)
     assert measurement == "gateway"
@@ -254,7 +254,7 @@ def test_the_gateway_line_carries_the_ledger_and_stands_for_its_area() -> None:
         "acknowledged": 3, "waiting": 1, "replaced": 0, "dead_letter": 0, "lines_dropped": 2,
         "retimed": 4, "missed": 7, "recovered": 6, "withheld": 3, "balanced": True,
         "outbox_bytes": 5, "outbox_bytes_max": 9, "hours_left": 61.0, "oldest_s": 2.0,
-        "lag_ms": 2.0, "clock_steps": 1, "version": "0.1", "signals": 3,
+        "lag_ms": 2.0, "clock_steps": 1, "certificate_days": 29, "version": "0.1", "signals": 3,
     }  # fmt: skip
 
 
@@ -269,6 +269,7 @@ def test_a_reporter_takes_the_gateways_line_from_ledger_and_usage() -> None:
         expected = {"outbox_bytes": 512, "oldest_s": 2.0, "clock_steps": 4, "lag_ms": 1.5} | told
         assert {name: fields[name] for name in expected} == expected
         assert ("hours_left" in fields) == ("hours_left" in told)  # left out when nothing comes
+        assert "certificate_days" not in fields  # nothing here needs a certificate
 
 
 @pytest.mark.parametrize(

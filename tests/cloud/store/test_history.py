@@ -192,7 +192,7 @@ def test_an_outbox_tells_its_lag_and_its_gateway_accounts_for_itself(cloud: Runn
     assert found["gateway"] == {
         "gateway": "own-account", "site": "guiyang", "area": "assembly", "seen_ns": now_ns,
         "outbox_bytes": 4096, "outbox_bytes_max": 1048576, "hours_left": 61.5, "oldest_s": 0.5,
-        "lag_ms": 1.5, "clock_steps": 1, "version": "0.1.0", "signals": 12,
+        "lag_ms": 1.5, "clock_steps": 1, "certificate_days": 29, "version": "0.1.0", "signals": 12,
         "ledger": {
             "balanced": True,
             "samples": {"received": 8, "derived": 8, "filtered": 0, "dropped": 0, "pending": 0},

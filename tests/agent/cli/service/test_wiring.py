@@ -11,6 +11,7 @@ from agent.cli.service.wiring import Wiring, resolver
 from agent.config import Config, load
 from agent.errors import SignalsFull
 from agent.signals import SECOND_NS, SignalTable
+from agent.trust import Trust
 from tests.agent.config.support import ENVIRON, GOOD
 
 
@@ -94,3 +95,19 @@ def test_a_configuration_with_more_signals_than_the_table_has_room_for_is_refuse
     wiring.room_for(config_of(tmp_path))
     with pytest.raises(SignalsFull, match="1 signals are new; 2 are known"):
         wiring.room_for(other)
+
+
+def test_the_days_that_the_gateways_certificate_has_left_are_known_once_there_is_one(
+    tmp_path: Path,
+) -> None:
+    data = f'name = "gw-1"\ndata = "{tmp_path}/data"'
+    config = config_of(tmp_path, GOOD.replace('name = "gw-1"', data, 1))
+    wiring = Wiring(SignalTable(100))
+    assert wiring.certificate_days() is None  # no server is read
+    wiring.build(config, "press")
+    assert wiring.certificate_days() is None  # none was needed yet
+    trust = Trust(config.pki, "gw-1")
+    trust.own()
+    assert wiring.certificate_days() == trust.days_left()
+    (config.pki / "own" / "key.pem").write_bytes(b"no key")
+    assert wiring.certificate_days() is None

@@ -26,12 +26,12 @@ def signal_of(name: str, kind: str = "analog", node: str = "") -> Signal:
     return Signal(PATH, "press-01", name, "press", kind=kind, node=node)  # type: ignore[arg-type]
 
 
-def config_of(url: str, signals: Sequence[Signal], **options: Any) -> OpcuaConfig:
+def config_of(url: str, given: Sequence[Signal], /, **options: Any) -> OpcuaConfig:
     return OpcuaConfig.model_validate(
         {
             "name": "press", "endpoint": url, "machine": "press-01", "security": "none",
             "publishing_interval_ms": 50, "connect_timeout_s": CONNECT_S,
-            "signals": tuple({"name": s.name, "node": s.node} for s in signals),
+            "signals": tuple({"name": s.name, "node": s.node} for s in given),
             **options,
         }
     )  # fmt: skip

@@ -64,8 +64,10 @@ def test_a_server_that_restarts_without_a_node_is_read_on_and_the_node_once_it_i
 
 
 def test_a_node_that_is_deleted_while_it_is_read_turns_bad_and_comes_back(
-    peer_of: Callable[[Kind], Peer],
+    peer_of: Callable[[Kind], Peer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agent.sources.opcua.HEAL_FIRST_S", 1.0)
+
     async def run() -> None:
         peer = peer_of("node-opcua")  # asyncua's server says nothing of it
         async with counting(peer, "v1", "v2") as gateway:
