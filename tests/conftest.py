@@ -12,7 +12,9 @@ settings.load_profile("andon")
 
 @pytest.fixture(scope="session", autouse=True)
 def _compiled() -> None:
-    """The largest kernels are compiled, once after each change, before a test has to be quick."""
+    """The kernels are compiled, once after each change of one, before a test has to be quick."""
+    from agent.cli.service import warm_up
     from agent.sources.opcua.wire import Decoder
 
+    warm_up()
     Decoder()

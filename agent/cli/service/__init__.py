@@ -23,12 +23,15 @@ from agent.derive import Derived
 from agent.ledger import Ledger
 from agent.lines.report import agent_version
 from agent.sources import Source
+from agent.sources.opcua.wire import Decoder
 from agent.status import StatusServer
 
 __all__ = ["Files", "Service", "release_start", "share_heaps", "warm_up"]
 
 log = logging.getLogger("andon.service")
 
+WARM_UP_SAID_S: Final = 3.0
+"""Loading what was compiled takes less."""
 DRAIN_S: Final = 3.0
 """How long a stopping service still sends what waits."""
 
@@ -73,7 +76,7 @@ class Service:
         parts = self._parts
         try:
             await self._open_status()
-            await asyncio.to_thread(warm_up)
+            await self._warm_up()
             release_start()
             for one in parts.forwarders:
                 one.start()
@@ -86,6 +89,17 @@ class Service:
             ledger = parts.outbox.ledger()
             parts.outbox.close()
         return ledger
+
+    async def _warm_up(self) -> None:
+        """Have the kernels compiled, or loaded, before machines are connected."""
+        warming = asyncio.gather(
+            asyncio.to_thread(warm_up),
+            *(asyncio.to_thread(Decoder) for _ in self._reload.config.opcua[:1]),
+        )
+        done, _ = await asyncio.wait([warming], timeout=WARM_UP_SAID_S)
+        if not done:
+            log.info("compiling, as once after each installation; this may take a minute")
+        await warming
 
     async def _run_until(self, stop: asyncio.Event) -> None:
         """Run the pipeline; nothing is reloaded any more once it stops."""

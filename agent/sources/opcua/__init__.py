@@ -45,7 +45,6 @@ HEAL_MAX_S: Final = 300.0
 HEAL_LOOK_S: Final = 1.0
 TRUST_LOOK_S: Final = 3600.0
 """Certificates that expire are looked for this often."""
-WARM_UP_SAY_S: Final = 2.0
 MISSING_SHOWN_MAX: Final = 5
 """So many signals that are not delivered are named; the others are counted."""
 
@@ -117,7 +116,9 @@ class OpcuaSource:
         """
         async with self._changing:
             self._closed = False
-            await self._warm_up()
+            if not self._is_warm:  # compiling may take longer than a server waits
+                await asyncio.to_thread(Decoder)
+                self._is_warm = True
             with explained(self._where):
                 session = await open_session(self._config, self._trust)
                 try:
@@ -197,20 +198,6 @@ class OpcuaSource:
         publisher.stop()
         goes_on = is_lost and conversation.goes_on
         await conversation.session.close(delete_subscriptions=not goes_on)
-
-    async def _warm_up(self) -> None:
-        """Compile the decoder, or load it, before a server waits for it."""
-        if self._is_warm:
-            return
-        warming = asyncio.create_task(asyncio.to_thread(Decoder))
-        done, _ = await asyncio.wait([warming], timeout=WARM_UP_SAY_S)
-        if not done:
-            log.info(
-                "%s: compiles its decoder, as once after each installation; this takes up to a "
-                "minute", self.name,
-            )  # fmt: skip
-        await warming
-        self._is_warm = True
 
     async def _converse(self, session: Session) -> Conversation:
         """Go on with what was agreed on before the connection was lost, or begin anew."""
