@@ -101,7 +101,8 @@ machine = "machine-{number}"
 ## How often the server sends what has changed.
 # publishing_interval_ms = 250
 
-## One table for each signal. Every OPC UA server has this one: 0 is running.
+## One table for each signal; andon browse prints those that the server has. Every OPC UA server has
+## this one: 0 is running.
 [[opcua.signals]]
 name = "server_state"
 node = "i=2259"

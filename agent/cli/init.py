@@ -174,3 +174,5 @@ def _write(output: Path, text: str, force: bool) -> None:
         ) from error
     token = "set ANDON_TOKEN, " if "\ntoken = " in text else ""
     say(f"wrote {output}\nname its machines and signals, {token}then: andon check {output}")
+    if "\n[[opcua]]" in text:
+        say(f"what a server has, tells: andon browse opcua-1 --config {output}")

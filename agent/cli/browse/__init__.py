@@ -34,27 +34,36 @@ SAVE_SHARE: Final = 20.0
 """Writing takes at most one part in so many of the time."""
 
 
+ServerArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ENDPOINT|NAME",
+        help="The server, opc.tcp://host:port, or its name in the configuration.",
+    ),
+]
+ResumeOption = Annotated[
+    Path | None,
+    typer.Option(help="Keep what is found in this file; go on with it where it is there."),
+]
+MapOption = Annotated[
+    Path | None,
+    typer.Option("--map", help="Only what this map of a machine names, under its names."),
+]
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", help="The gateway's configuration, for its certificates."),
+]
+
+
 def browse(
-    endpoint: Annotated[
-        str,
-        typer.Argument(
-            metavar="ENDPOINT|NAME",
-            help="The server, opc.tcp://host:port, or its name in the configuration.",
-        ),
-    ],
+    endpoint: ServerArgument,
     start: Annotated[
         str, typer.Option("--from", help="Begin at this node instead of the folder Objects.")
     ] = "",
-    resume: Annotated[
-        Path | None,
-        typer.Option(help="Keep what is found in this file; go on with it where it is there."),
-    ] = None,
+    resume: ResumeOption = None,
     nodes_max: Annotated[int, typer.Option(min=1, help="Nodes that are looked at.")] = 100_000,
     depth_max: Annotated[int, typer.Option(min=0, help="References from the start.")] = 30,
-    map_file: Annotated[
-        Path | None,
-        typer.Option("--map", help="Only what this map of a machine names, under its names."),
-    ] = None,
+    map_file: MapOption = None,
     match: Annotated[
         str, typer.Option(help="Only variables whose path is like this: `*/Spindle*`.")
     ] = "",
@@ -69,9 +78,7 @@ def browse(
     password_env: Annotated[
         str, typer.Option(help="The environment variable that holds the password instead.")
     ] = PASSWORD_ENV,
-    config: Annotated[
-        Path, typer.Option(help="The gateway's configuration, for its certificates.")
-    ] = CONFIG_PATH,
+    config: ConfigOption = CONFIG_PATH,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
     """Walk a server's address space and print what can be read as TOML.

@@ -33,6 +33,10 @@ def tell(document: Mapping[str, Any], proofs: Sequence[Proof] = ()) -> Iterator[
     yield from told[1:]
 
 
+_OF: Final = {"outage": " (signals)", "history": " (signals)", "message": " (messages)"}
+"""What is counted of what was missed, where it is not samples."""
+
+
 def _samples(samples: Mapping[str, Any]) -> Iterator[str]:
     yield _head("since the outbox was made", "samples")
     yield _row("received", samples["received"])
@@ -44,7 +48,7 @@ def _samples(samples: Mapping[str, Any]) -> Iterator[str]:
         for cause, number in sorted(samples[name].items()):
             yield _row(f"{name}: {_plain(cause)}", number)
     for cause, number in sorted(samples["missed"].items()):  # and these never came
-        yield _row(f"missed: {_plain(cause)}", number)
+        yield _row(f"missed: {_plain(cause)}{_OF.get(cause, '')}", number)
 
 
 def _lines(lines: Mapping[str, Any]) -> Iterator[str]:

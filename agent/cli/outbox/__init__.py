@@ -29,6 +29,8 @@ def _show(
     Works beside a running service and without one. Rates are means over about five minutes.
     """
     if context.invoked_subcommand is not None:
+        if config != CONFIG_PATH:  # before the command is as good as behind it
+            context.default_map = {context.invoked_subcommand: {"config": str(config)}}
         return
     try:
         from agent.cli.outbox.look import look

@@ -39,19 +39,21 @@ def _show_all(
     """
     if context.invoked_subcommand is None:
         list_(config, json)
+    elif config != CONFIG_PATH:  # before the command is as good as behind it
+        context.default_map = {context.invoked_subcommand: {"config": str(config)}}
 
 
 @trust.command(name="list")
 def list_(config: ConfigOption = CONFIG_PATH, json: JsonOption = False) -> None:
     """List all certificates; this is also what `andon trust` alone does."""
     try:
-        from agent.cli.trust.tell import documents, tell
+        from agent.cli.trust.tell import documents, option, tell
 
         store = _trust(config)
         document, warnings = documents(store), store.warnings()
     except AndonError as error:
         fail(error)
-    print_json(document) if json else print_data("\n".join(tell(document)))
+    print_json(document) if json else print_data("\n".join(tell(document, option(config))))
     for text in warnings:
         say(f"warning: {text}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from agent.cli.check import CONFIG_PATH
 from agent.trust import Trust
 from agent.trust.certificate import (
     application_uri,
@@ -24,6 +26,8 @@ from agent.trust.certificate import (
     untimely,
 )
 
+DAYS_TOLD_MAX: Final = 366
+"""What is valid for longer says only until when."""
 _PLACES: Final = {
     "trusted": "trusted",
     "issuers": "issuers, which only complete chains",
@@ -73,12 +77,19 @@ def document(
     }
 
 
-def tell(said: Mapping[str, Any]) -> Iterator[str]:
+def option(config: Path) -> str:
+    """What a command needs to find this configuration again."""
+    return "" if config == CONFIG_PATH else f" --config {shlex.quote(str(config))}"
+
+
+def tell(said: Mapping[str, Any], config_option: str = "") -> Iterator[str]:
     """All certificates, a line each; `documents` gives them."""
     own = said["own"]
+    everyone = [one for place in _PLACES for one in said[place]] + ([own] if own else [])
+    wide = max((len(_left(one)) for one in everyone), default=0)
     yield "own"
     yield (
-        _row(own)
+        _row(own, wide)
         if own
         else "  none yet: the first secured session makes it, or `andon trust show own`"
     )
@@ -86,11 +97,11 @@ def tell(said: Mapping[str, Any]) -> Iterator[str]:
         entries = said[place]
         yield ""
         yield title if entries else f"{place}: none"
-        yield from map(_row, entries)
+        yield from (_row(one, wide) for one in entries)
     if said["rejected"]:
         yield ""
         yield "To trust one, compare its thumbprint with what the server itself shows, then:"
-        yield "  andon trust trust THUMBPRINT"
+        yield f"  andon trust trust THUMBPRINT{config_option}"
 
 
 def tell_one(said: Mapping[str, Any]) -> Iterator[str]:
@@ -136,16 +147,17 @@ def changed(said: Mapping[str, Any]) -> Iterator[str]:
             yield "A running service takes it at its next try, within seconds."
 
 
-def _row(said: Mapping[str, Any]) -> str:
+def _row(said: Mapping[str, Any], wide: int) -> str:
     role = " (authority)" if said["authority"] and not said["application_uri"] else ""
-    return f"  {said['thumbprint']}  {_left(said):<29}  {said['name']}{role}"
+    return f"  {said['thumbprint']}  {_left(said):<{wide}}  {said['name']}{role}"
 
 
 def _left(said: Mapping[str, Any]) -> str:
-    """How long it is valid."""
+    """How long it is valid; in days where they can be counted."""
     if said["problem"]:
         return str(said["problem"]).partition(" only")[0].upper()
-    return f"until {said['valid_until'][:10]} ({_days(said)})"
+    until = f"until {said['valid_until'][:10]}"
+    return f"{until} ({_days(said)})" if said["days_left"] < DAYS_TOLD_MAX else until
 
 
 def _days(said: Mapping[str, Any]) -> str:

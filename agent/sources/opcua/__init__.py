@@ -184,7 +184,9 @@ class OpcuaSource:
         self._closed = True
         if healing is not None:
             healing.cancel()
-            await asyncio.gather(healing, return_exceptions=True)
+            (ended,) = await asyncio.gather(healing, return_exceptions=True)
+            if isinstance(ended, Exception):
+                log.error("%s: unexpected: %r", self.name, ended, exc_info=ended)
         if conversation is None:
             return
         publisher = conversation.publisher
@@ -193,10 +195,10 @@ class OpcuaSource:
         if publisher.is_mute:
             conversation.end()
         is_lost = not conversation.is_living
-        if is_lost:
+        if is_lost and _of_connection(conversation.config) == _of_connection(self._config):
             self._kept = conversation
         publisher.stop()
-        goes_on = is_lost and conversation.goes_on
+        goes_on = self._kept is conversation and conversation.goes_on
         await conversation.session.close(delete_subscriptions=not goes_on)
 
     async def _converse(self, session: Session) -> Conversation:
@@ -218,11 +220,18 @@ class OpcuaSource:
     async def _heal(self, conversation: Conversation) -> None:
         """Try again, now and then, what the server did not take."""
         pause_s, due_s = HEAL_FIRST_S, time.monotonic() + HEAL_FIRST_S
+        tried: set[int] = set()
+        """Signals whose nodes were gone: once more at once, after that with the others."""
         while True:
             await asyncio.sleep(HEAL_LOOK_S)
             self._say_notes()
-            if not (conversation.gone or conversation.missing) or time.monotonic() < due_s:
+            wants = conversation.gone | conversation.missing.keys()
+            is_due = time.monotonic() >= due_s
+            if not wants and is_due:
+                tried.clear()
+            if not (conversation.gone - tried or (wants and is_due)):
                 continue
+            tried |= conversation.gone
             async with self._changing:
                 if conversation is not self._living():
                     return

@@ -35,7 +35,7 @@ from agent.sources.opcua.publishing import (
     following,
     split_at,
 )
-from agent.sources.opcua.reading import CLOCK_BACK_NS, Known, Reading
+from agent.sources.opcua.reading import Known, Reading
 from agent.sources.opcua.session import Session
 from agent.sources.opcua.subscription import Missing, Subscriptions
 from agent.sources.opcua.wire import Publication, WireError
@@ -117,7 +117,7 @@ class Conversation:
 
     async def begin(self, signals: Sequence[tuple[int, Signal]]) -> None:
         """Subscribe; signals : (id, signal)."""
-        self.reading.begin_outage(await self.session.now_ns())
+        self.reading.begin_outage(await self.session.now_ns(), self._now_ns())
         stream = await self.subscriptions.open()
         await self.follow(signals)
         await self._follow_events(stream, signals)
@@ -212,8 +212,9 @@ class Conversation:
 
     async def _is_clock_known(self, session: Session) -> bool:
         """Whether what was vouched for can be set in relation to the server's clock."""
-        server_ns, vouched_ns = await session.now_ns(), self._known.vouched_ns
-        return vouched_ns > 0 and not (server_ns and vouched_ns > server_ns + CLOCK_BACK_NS)
+        server_ns = await session.now_ns()
+        known = self._known
+        return known.vouched_ns > 0 and not known.is_ahead_of(server_ns, self._now_ns())
 
     def _hand_on_left(self) -> None:
         """What came over the session that was lost and nobody took."""
@@ -254,7 +255,7 @@ class Conversation:
         except (TimeoutError, ua.UaError) as error:
             log.debug("%s: subscriptions are not transferred: %r", self.config.name, error)
             return None
-        taken = [s for s, r in zip(streams, results, strict=True) if r.StatusCode.is_good()]
+        taken = [s for s, r in zip(streams, results, strict=False) if r.StatusCode.is_good()]
         if len(taken) < len(streams):
             await _delete(session, taken)
             return None

@@ -88,6 +88,11 @@ class Known:
             self.value = np.append(self.value, np.full(more, np.nan))
             self.status = np.append(self.status, np.zeros(more, np.uint32))
 
+    def is_ahead_of(self, server_ns: int, received_ns: int) -> bool:
+        """Whether the server's clock went back behind what was vouched for; 0: it does not say."""
+        now_ns = _sound(server_ns, received_ns)
+        return server_ns > 0 and self.vouched_ns > now_ns + CLOCK_BACK_NS
+
     def note(self, batch: Batch, said_ns: Int64) -> None:
         """These samples came; of several of one signal the last counts."""
         self.said_ns[batch.signal] = said_ns
@@ -136,12 +141,12 @@ class Reading:
         """How many handles were given."""
         return len(self.ids)
 
-    def begin_outage(self, server_ns: int) -> None:
+    def begin_outage(self, server_ns: int, received_ns: int) -> None:
         """What is told first is told after an outage, which ends now by the server's clock.
 
         Where that went back, nothing it said before can be set in relation to what it says now.
         """
-        if server_ns and self.known.vouched_ns > server_ns + CLOCK_BACK_NS:
+        if self.known.is_ahead_of(server_ns, received_ns):
             self.known.vouched_ns = _WRONG
         self._outage_ns = self.known.vouched_ns
         self._is_restarted = self.known.is_restarted
@@ -273,27 +278,38 @@ class Reading:
         rows = np.flatnonzero(first)[rows]
         self._first[handles] = False
         times = items.time_ns.copy()
+        known, ids = self.known, self.ids[handles]
+        same = self._is_same(items, handles, rows)
         since_ns = self._since_ns[handles]
         unknown = since_ns == _NEVER
         if self._outage_ns:
             of_outage = handles < self._outage_handles
-            unknown &= ~(of_outage & self._is_unchanged(items, handles, rows))
+            was_read = self._is_restarted | (known.last_ns[ids] != _NEVER)
+            is_old = (known.said_ns[ids] == _NEVER) & (times[rows] <= self._outage_ns)
+            unknown &= ~(of_outage & (same | is_old))
             since_ns[since_ns == _NEVER] = self._outage_ns
-            was_read = self._is_restarted | (self.known.last_ns[self.ids[handles]] != _NEVER)
             missed = of_outage & unknown & was_read & ~self._is_told[handles]
-            self.known.missed.update(_counts(OUTAGE, missed.sum()))
+            known.missed.update(_counts(OUTAGE, missed.sum()))
         shown_ns = published_ns - self._publishing_ns - self._sampling_ns
         since_ns[unknown] = max(shown_ns, self._vouch.vouched_ns)
+        again = same & (known.last_ns[ids] != self._floor_ns[handles])  # else the history told it
+        since_ns[again] = np.maximum(since_ns[again], known.last_ns[ids[again]] + 1)
         times[rows] = np.maximum(times[rows], since_ns)
         return times
 
-    def _is_unchanged(self, items: Items, handles: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Which of these first notifications are the very last samples before the outage."""
-        known, ids, times = self.known, self.ids[handles], items.time_ns[rows]
-        said_ns = known.said_ns[ids]
-        same = (times == said_ns) & (items.status[rows] == known.status[ids])
-        unchanged: npt.NDArray[np.bool_] = (same | (said_ns == _NEVER)) & (times <= self._outage_ns)
-        return unchanged
+    def _is_same(self, items: Items, handles: Rows, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which of these first notifications are the very last samples that were told.
+
+        None where the clock went back.
+        """
+        known, ids, values = self.known, self.ids[handles], items.value[rows]
+        same_value = (values == known.value[ids]) | np.isnan(values) | self._text[handles]
+        same_status = items.status[rows] == known.status[ids]
+        same: npt.NDArray[np.bool_] = (
+            (items.time_ns[rows] == known.said_ns[ids]) & same_status & same_value
+        )
+        same &= self._outage_ns != _WRONG
+        return same
 
     def _made(self, items: Items, times: Int64, received_ns: int, alive_ns: int) -> Batch:
         handles = items.handle

@@ -277,6 +277,8 @@ class Subscriptions:
                 return [ua.MonitoredItemCreateResult(StatusCode=status)]
             self._group_max = len(group) // 2
             return None
+        if len(answers) != len(group):
+            raise ua.UaError(f"{len(answers)} answers for {len(group)} monitored items")
         return answers
 
     def _handles_for(self, group: Sequence[Wanted]) -> list[int]:

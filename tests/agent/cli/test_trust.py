@@ -76,6 +76,25 @@ def test_a_server_that_was_met_is_listed_and_trusted_by_the_digits_shown(
     assert (names(config, "trusted"), names(config, "rejected")) == (["press-01"], [])
 
 
+def test_the_configuration_may_be_named_before_the_command_too(config: Path, store: Trust) -> None:
+    store.keep_rejected(server(**ALWAYS).certificate)
+    said = CliRunner().invoke(app, ["trust", "--config", str(config), "list"])
+    assert said.stdout == andon(config, "list").stdout
+    assert said.stdout.endswith(f"  andon trust trust THUMBPRINT --config {config}\n")
+
+
+def test_the_list_fits_a_terminal_and_its_columns_are_aligned(config: Path, store: Trust) -> None:
+    begin = ALWAYS["begin"]
+    store.own()
+    store.add(server(begin=begin, end=begin.replace(year=2021)).certificate)
+    store.keep_rejected(server(**ALWAYS).certificate)
+    rows = [line for line in andon(config, "list").stdout.split("\n") if line.startswith("  ")][:3]
+    names = ("Andon gw-1", "press-01", "press-01")
+    begins = [row.index(name) for row, name in zip(rows, names, strict=True)]
+    assert len(set(begins)) == 1
+    assert max(map(len, rows)) <= 80
+
+
 def test_a_server_is_rejected_again(config: Path, store: Trust) -> None:
     pair = server(**ALWAYS)
     store.add(pair.certificate)

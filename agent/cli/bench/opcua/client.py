@@ -28,7 +28,7 @@ CLOSE_S: Final = 5.0
 WARM_LOOK_S: Final = 0.1
 WATCH_EVERY_S: Final = 5.0
 PAGE_BYTES: Final = resource.getpagesize()
-PROFILED: Final = 28
+PROFILED: Final = 20
 """Functions of a profile that are shown, the most costly first."""
 
 
@@ -70,7 +70,7 @@ async def _warm(running: asyncio.Task[None], taken: Taken, warm_s: float) -> Non
 
 
 async def _watch(running: asyncio.Task[None], taken: Taken, task: Task) -> dict[str, Any]:
-    profiler, watched = cProfile.Profile(time.process_time), [(0.0, _memory_mb())]
+    profiler, watched = cProfile.Profile(), [(0.0, _memory_mb())]
     before, began_s, cpu_s = taken.notifications, time.perf_counter(), time.process_time()
     if task.profile:
         profiler.enable()

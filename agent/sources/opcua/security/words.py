@@ -124,7 +124,7 @@ def nothing_fits(endpoints: Iterable[ua.EndpointDescription], config: OpcuaConfi
         offered.add(f"{how.strip()} ({', '.join(dict.fromkeys(kinds))})")
     wanted = "no security" if config.security == "none" else f'security = "{config.security}"'
     what = (
-        f"{config.name}: {config.endpoint} refuses: nothing that it offers fits {wanted}, "
+        f"{config.name}: {config.endpoint} refuses: it has no endpoint for {wanted}, "
         f"{identity(config)}; it offers {listed(sorted(offered)) or 'nothing'}"
     )
     for change, hint in _WAYS_OUT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
@@ -120,9 +121,82 @@ def test_filters_leave_what_is_asked_for(
 
 
 def test_nothing_found_is_valid_toml_and_told(machines: Plant) -> None:
-    result = run(machines.url, "--machine", "nobody")
+    result = run(machines.url, "--match", "nothing")
     assert tomllib.loads(result.stdout) == {}
-    assert "0 shown" in result.stderr
+    assert "(0 shown)" in result.stderr
+    assert "andon check" not in result.stderr, "there is nothing to check"
+
+
+def test_of_a_machine_that_is_not_there_the_others_are_named(machines: Plant) -> None:
+    result = run(machines.url, "--machine", "nobody", exit_code=ExitCode.CONFIG)
+    assert result.stdout == ""
+    assert "they are of " in result.stderr
+    assert "Filler 1" in result.stderr
+
+
+def test_a_start_that_the_server_does_not_have_ends_with_exit_code_2(machines: Plant) -> None:
+    result = run(machines.url, "--from", f"nsu={VENDOR};s=no", exit_code=ExitCode.CONFIG)
+    assert result.stdout == ""
+    assert "be browsed: BadNodeId" in result.stderr
+
+
+def test_every_variable_is_accounted_for_and_what_comes_next_is_said(machines: Plant) -> None:
+    said = run(machines.url, "--user", "operator").stderr
+    sentence = re.search(r"([0-9]+) variables: ([0-9]+) signals, ([0-9]+) that only", said)
+    assert sentence is not None
+    variables, signals, others = map(int, sentence.groups())
+    left_out = json.loads(run(machines.url, "--json").stdout)["left_out"]
+    assert variables == signals + others + sum(left_out.values())
+    assert "keep this as /etc/andon/conf.d/127.0.0.1.toml, set OPCUA_PASSWORD, then: andon" in said
+
+
+def test_a_server_of_the_configuration_is_browsed_by_its_name(
+    machines: Plant, tmp_path: Path
+) -> None:
+    file = tmp_path / "agent.toml"
+    table = run(machines.url, "--match", "*/curmach*").stdout
+    file.write_text(GATEWAY + table.replace('name = "127.0.0.1"', 'name = "filler"'))
+    result = CliRunner().invoke(app, ["browse", "filler", "--config", str(file)])
+    assert result.exit_code == ExitCode.OK, result.output
+    assert "belong below the [[opcua]] table named filler" in result.stdout
+    assert "[[opcua]]\n" not in result.stdout
+    assert f"put them below filler in the configuration, then: andon check {file}" in result.stderr
+    unknown = CliRunner().invoke(app, ["browse", "press", "--config", str(file)])
+    assert unknown.exit_code == ExitCode.CONFIG
+    assert "hint: it has filler; as an address it would be opc.tcp://press:4840" in unknown.stderr
+    told = CliRunner().invoke(app, ["browse", "filler", "--user", "me", "--config", str(file)])
+    assert told.exit_code == ExitCode.CONFIG
+
+
+def test_a_password_is_asked_for_at_a_terminal_and_missed_elsewhere(
+    machines: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPCUA_PASSWORD", raising=False)
+    secrets: list[str] = []
+    assert (
+        "OPCUA_PASSWORD is not set: me logs in without" in run(machines.url, "--user", "me").stderr
+    )
+    monkeypatch.setattr("agent.cli.browse.server.interactive", lambda: True)
+
+    def prompt(text: str, *_: Any, **how: Any) -> str:
+        assert how["hide_input"]
+        secrets.append(text)
+        return "secret"
+
+    monkeypatch.setattr("typer.prompt", prompt)
+    result = run(machines.url, "--user", "me")
+    assert secrets == ["Password of me"]
+    assert "secret" not in result.output
+
+
+def test_warnings_are_said_without_the_clothes_of_a_log(machines: Plant) -> None:
+    said = run(machines.url).stderr.splitlines()
+    assert said[0].startswith(f"warning: {machines.url}: the session is not secured")
+
+
+def test_the_command_line_loads_no_client_before_it_is_needed() -> None:
+    code = "import sys, agent.cli; sys.exit('asyncua' in sys.modules or 'numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_map_is_applied_and_what_the_server_lacks_is_named(

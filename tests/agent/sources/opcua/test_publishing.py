@@ -282,3 +282,95 @@ def test_a_subscription_that_the_server_ends_is_lost() -> None:
             await publisher.take()
 
     run(test())
+
+
+class PlayedTime:
+    """The monotonic clock, which the test may set forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
+def test_a_pause_of_ours_is_neither_a_silence_nor_a_jump_of_the_servers_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        session, clock = PlayedSession(), PlayedTime()
+        monkeypatch.setattr(publishing, "time", clock)
+        monkeypatch.setattr(publishing, "QUEUE_BYTES_MAX", 1)
+        publisher = publisher_of(session)
+        now_ns = time.time_ns()
+        for number in (1, 2, 3):
+            session.say(number, published_ns=now_ns)
+        await asyncio.sleep(0)
+        assert session.waiting == []
+        clock.ahead_s = 30.0  # nobody takes them
+        assert await sequences(publisher, 3) == [1, 2, 3]
+        session.say(4, published_ns=now_ns + 30 * 10**9)
+        assert await sequences(publisher, 1) == [4]
+        assert publisher.lost is None
+
+    run(test())
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_it_says_whether_a_silent_subscription_ever_spoke(
+    monkeypatch: pytest.MonkeyPatch, speaks: bool
+) -> None:
+    monkeypatch.setattr(publishing, "SILENT_S", 0.1)
+    monkeypatch.setattr(publishing, "LISTEN_S", 0.01)
+
+    async def test() -> None:
+        session = PlayedSession()
+        publisher = Publisher("press", session)  # type: ignore[arg-type]
+        publisher.add(Stream(7, 0.01, patience_s=0.1))
+        if speaks:
+            session.say(1)
+            assert await sequences(publisher, 1) == [1]
+        with pytest.raises(SourceUnreachable, match="no publication"):
+            await publisher.take()
+        assert publisher.is_mute is not speaks
+
+    run(test())
+
+
+def test_a_fault_that_cannot_be_read_ends_the_session_and_is_not_waited_on() -> None:
+    async def test() -> None:
+        session = PlayedSession()
+        publisher = publisher_of(session)
+        fault = struct_to_binary(ua.ServiceFault())
+        session.waiting.pop(0).set_result(Buffer(fault[:-6]))
+        with pytest.raises(SourceUnreachable):
+            await publisher.take()
+
+    run(test())
+
+
+def test_a_message_that_is_sent_again_does_not_say_that_nothing_more_follows() -> None:
+    async def test() -> None:
+        session = PlayedSession()
+        session.republished = {2: republished(2, ITEMS)}
+        publisher = publisher_of(session)
+        (again,) = await publisher.again(Gap(publisher.streams[7], (2,)))
+        assert again.more
+
+    run(test())
+
+
+def test_what_was_never_taken_is_left_once() -> None:
+    async def test() -> None:
+        session = PlayedSession()
+        publisher = publisher_of(session)
+        session.say(1)
+        session.say(3)
+        await asyncio.sleep(0)
+        one, gap, three = publisher.left()
+        assert isinstance(gap, Gap)
+        assert isinstance(one, Publication)
+        assert isinstance(three, Publication)
+        assert publisher.left() == []
+
+    run(test())

@@ -71,7 +71,7 @@ def after_outage(lost_at_s: float = 10.0) -> Known:
 
 def begun(known: Known, at_s: float = 60.0) -> Reading:
     reading = reading_of(known)
-    reading.begin_outage(at(at_s))
+    reading.begin_outage(at(at_s), at(at_s))
     return reading
 
 
@@ -127,6 +127,26 @@ def test_after_an_outage_a_changed_one_is_missed_and_holds_only_now() -> None:
     batch = read(begun(known), [(0, 3.0, at(30), 0), (1, 2.0, at(5), 0x4000_0000)], 60)
     assert times(batch) == [58.0, 58.0]
     assert known.missed == {"outage": 2}
+
+
+def test_the_same_sample_is_not_missed_though_it_was_too_new_to_be_vouched_for() -> None:
+    known = Known()
+    read(reading_of(known), [(0, 1.0, at(10.5), 0), (1, 2.0, at(10.5), 0)], 11)
+    batch = read(begun(known), [(0, 1.0, at(10.5), 0), (1, 3.0, at(10.5), 0)], 60)
+    assert batch.time_ns.tolist() == [at(10.5) + 1, at(58)]  # the other has another value
+    assert known.missed == {"outage": 1}
+
+
+def test_what_is_asked_for_anew_after_the_outage_is_neither_missed_nor_said_twice() -> None:
+    known = after_outage()
+    reading = begun(known)
+    reading.end_outage()
+    read(reading, [(0, 3.0, at(60), 0), (1, 2.0, at(5), 0)], 60)
+    handles = reading.add([10, 11], ["analog", "analog"], {})
+    was = known.missed.copy()
+    batch = read(reading, [(handles[0], 3.0, at(60), 0), (handles[1], 4.0, at(70), 0)], 70)
+    assert batch.time_ns.tolist() == [at(68), at(70)]
+    assert known.missed == was
 
 
 def test_a_signal_that_was_never_read_is_not_missed() -> None:
@@ -219,6 +239,11 @@ def test_where_the_servers_clock_went_back_nothing_is_set_in_relation() -> None:
     assert times(batch) == [58.0]
     assert known.vouched_ns == at(59)
     assert reading_of(known).held([0, 1], at(61)) is None
+
+
+def test_missing_signals_are_told_as_of_now_before_anything_was_published() -> None:
+    assert times(reading_of(Known()).told({10: UNKNOWN_NODE}, at(12))) == [12.0]
+    assert times(begun(after_outage()).told({10: UNKNOWN_NODE}, at(61))) == [60.0]
 
 
 def test_missing_signals_are_told_by_the_servers_own_status() -> None:

@@ -57,7 +57,7 @@ def test_a_password_over_a_signed_channel_is_encrypted_or_not_sent(
     for endpoint in plc.internal.endpoints:
         for token in endpoint.UserIdentityTokens:
             token.SecurityPolicyUri = "http://opcfoundation.org/UA/SecurityPolicy#None"
-    assert "nothing that it offers fits" in str(refused(plc, trust, mode="sign", **USER))
+    assert "it has no endpoint for" in str(refused(plc, trust, mode="sign", **USER))
     assert plc.users.seen == []
 
 

@@ -89,7 +89,7 @@ def test_a_deprecated_policy_is_taken_by_name_only_and_warned_of(
 ) -> None:
     plc.offer(pinned, [NONE, kind(f"{policy}_SignAndEncrypt")])
     error = refused(plc, trust)
-    assert "nothing that it offers fits" in str(error)
+    assert "it has no endpoint for" in str(error)
     assert f'security = "{policy}"' in error.hint
     assert opened(plc, trust, security=policy, **USER).startswith(f"{policy}, signed and encrypted")
     assert f"{policy} is deprecated" in caplog.text
@@ -118,7 +118,7 @@ def test_where_nothing_fits_it_is_said_what_is_offered_and_what_would_help(
 ) -> None:
     plc.offer(pinned, offered, tokens)
     error = refused(plc, trust, **options)
-    assert "nothing that it offers fits" in str(error)
+    assert "it has no endpoint for" in str(error)
     assert "it offers " in str(error)
     assert hint in error.hint
 

@@ -17,8 +17,8 @@ from agent.sources.opcua.publishing import Publisher
 from agent.sources.opcua.reading import Known, Reading
 from agent.sources.opcua.session import Limits
 from agent.sources.opcua.subscription import Missing, Subscriptions
+from tests.agent.sources.opcua.core.played import PlayedServer, PlayedSession
 from tests.agent.sources.opcua.machine import config_of, signal_of
-from tests.agent.sources.opcua.played import PlayedServer, PlayedSession
 
 NAMES = [f"v{n}" for n in range(8)]
 
@@ -128,7 +128,7 @@ def test_one_item_that_is_too_large_by_itself_stops_no_other() -> None:
 
 
 def test_sampling_queue_and_deadband_are_asked_for_signal_by_signal() -> None:
-    own = {
+    own: dict[str, dict[str, Any]] = {
         "v1": {"sampling_interval_ms": 20, "queue_size": 7},
         "v2": {"deadband": {"absolute": 0.5}},
         "v3": {"deadband": {"percent": 2.0}},

@@ -47,7 +47,8 @@ class PlayedServer:
     """
 
     def __init__(self, *names: str) -> None:
-        self.values = {name: (float(n), time.time_ns()) for n, name in enumerate(names)}
+        long_ago_ns = time.time_ns() - 3_600_000_000_000
+        self.values = {name: (float(n), long_ago_ns) for n, name in enumerate(names)}
         self.subscriptions: dict[int, PlayedSubscription] = {}
         self.sessions: list[PlayedSession] = []
         self.created: list[int] = []
@@ -59,7 +60,7 @@ class PlayedServer:
         self.offset_ns = 0
         self.fails: dict[str, BaseException] = {}
         self.fails_after: dict[str, BaseException] = {}
-        self.items = 0
+        self.items = self.opened = 0
 
     @property
     def session(self) -> PlayedSession:
@@ -149,7 +150,8 @@ class PlayedSession:
             return republished(number, one.retained[number])
         if len(self.server.subscriptions) >= self.server.subscriptions_max:
             raise ua.uaerrors.BadTooManySubscriptions
-        number = max(self.server.subscriptions, default=6) + 1
+        self.server.opened += 1
+        number = 6 + self.server.opened
         self.server.subscriptions[number] = PlayedSubscription(number, self)
         answer = ua.CreateSubscriptionResponse()
         answer.Parameters.SubscriptionId = ua.UInt32(number)
