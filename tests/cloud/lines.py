@@ -37,6 +37,7 @@ def gateway(time_ns: int, received: int = 1, name: str = "gw-1", waiting: int = 
         f"gateway,{AREA},gateway={name} received={received}i,derived={received}i,filtered=0i,"
         f"dropped=0i,pending=0i,made={waiting + 9}i,acknowledged=5i,waiting={waiting}i,replaced=1i,"
         f"dead_letter=1i,lines_dropped=2i,retimed=3i,missed=4i,recovered=5i,withheld=0i,"
-        f"balanced=true,outbox_bytes=4096i,outbox_bytes_max=1048576i,hours_left=61.5,oldest_s=0.5,lag_ms=1.5,clock_steps=1i,certificate_days=29i,"
+        f"balanced=true,outbox_bytes=4096i,outbox_bytes_max=1048576i,hours_left=61.5,oldest_s=0.5,"
+        f"lag_ms=1.5,clock_steps=1i,certificate_days=29i,"
         f'version="0.1.0",signals=12i {time_ns}'
     )

@@ -61,7 +61,7 @@ def walk(body: Any, p: Int, end: Int, state: Any) -> Int:
                 return p
         size = tail_size(mask)
         if end - p < size:
-            return fault(p, ENDS)
+            return fault(min(p, end), ENDS)
         p += size
         left -= 1
     return p

@@ -5,7 +5,7 @@
     subscription  monitored items, on as many subscriptions as they need
     wire          from a publication's bytes to columns; the kernels are in `agent/kernels/opcua`
     reading       from columns to batches: first values, vouching, what is known over connections
-    conversation  what goes on over several sessions: transfer, republish, history
+    conversation  what goes on over several sessions: `transfer` and republish, `history`
     events        events and alarms, as text
 
 Enters: publications. Leaves: batches, vouching for silence up to the server's publish time less an

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from itertools import takewhile
 from typing import Final
 
@@ -32,12 +32,11 @@ from agent.sources.opcua.publishing import (
     Gap,
     Publisher,
     Stream,
-    following,
-    split_at,
 )
 from agent.sources.opcua.reading import Known, Reading
 from agent.sources.opcua.session import Session
 from agent.sources.opcua.subscription import Missing, Subscriptions
+from agent.sources.opcua.transfer import catch_up, let_go, take_over
 from agent.sources.opcua.wire import Publication, WireError
 
 log = logging.getLogger("andon.opcua")
@@ -49,8 +48,9 @@ HISTORY_MARGIN_NS: Final = 10_000_000_000
 so long after its end: the clock that a server shows may stand still for seconds between updates."""
 RENEW_EVERY_S: Final = 60.0
 """After messages were lost, all values are asked for anew; not more often than this."""
-NODE_GONE: Final = np.array(
-    [ua.StatusCodes.BadNodeIdUnknown, ua.StatusCodes.BadNodeIdInvalid], np.uint32
+NODE_GONE: Final = (
+    np.uint32(ua.StatusCodes.BadNodeIdUnknown),
+    np.uint32(ua.StatusCodes.BadNodeIdInvalid),
 )
 """StatusCodes of an item whose node was deleted; servers differ (OPC 10000-4, 5.13.1.2)."""
 CODE: Final = np.uint32(0xFFFF_0000)
@@ -180,15 +180,15 @@ class Conversation:
         streams = self.subscriptions.streams
         if not await self._is_clock_known(session):
             self.end()
-        available = await self._transfer(session, streams)
+        available = await take_over(session, streams)
         if available is None or not self.goes_on:
             self.end()
-            await _delete(session, streams if available is not None else ())
+            await let_go(session, streams if available is not None else ())
             return False
         publisher = Publisher(self.config.name, session)
         again, is_whole = [], True
         for stream in streams:
-            found, whole = await _catch_up(publisher, stream, available[stream.number])
+            found, whole = await catch_up(publisher, stream, available[stream.number])
             again += found
             is_whole &= whole
         handles = [handle for handle, _ in self.subscriptions.handles().values()]
@@ -199,7 +199,7 @@ class Conversation:
             self.opening.append(batch)
         if not is_whole:
             self.end()
-            await _delete(session, streams)
+            await let_go(session, streams)
             return False
         self.session = self.subscriptions.session = session
         self.publisher = self.subscriptions.publisher = publisher
@@ -241,28 +241,6 @@ class Conversation:
             async for batch in self._read(came):
                 yield batch
             self.taken.add(sum(isinstance(one, Publication) for one in came))
-
-    async def _transfer(
-        self, session: Session, streams: Sequence[Stream]
-    ) -> dict[int, list[int]] | None:
-        """The messages that the server still has, by subscription; None where it has not all."""
-        parameters = ua.TransferSubscriptionsParameters()
-        parameters.SubscriptionIds = [stream.number for stream in streams]
-        parameters.SendInitialValues = False
-        services = session.client.uaclient.session
-        try:
-            results = await services.transfer_subscriptions(parameters)
-        except (TimeoutError, ua.UaError) as error:
-            log.debug("%s: subscriptions are not transferred: %r", self.config.name, error)
-            return None
-        taken = [s for s, r in zip(streams, results, strict=False) if r.StatusCode.is_good()]
-        if len(taken) < len(streams):
-            await _delete(session, taken)
-            return None
-        return {
-            stream.number: list(result.AvailableSequenceNumbers or ())
-            for stream, result in zip(streams, results, strict=True)
-        }
 
     async def _read(self, came: Sequence[Publication | Gap]) -> AsyncIterator[Batch]:
         """Batches of what came, with what is asked for again where there is a gap."""
@@ -313,7 +291,8 @@ class Conversation:
     def _batch(self, publications: Sequence[Publication]) -> Batch:
         is_early, self._early = self._early > 0, max(0, self._early - len(publications))
         batch = self.reading.batch(publications, self._now_ns(), is_early=is_early)
-        gone = np.isin(batch.status & CODE, NODE_GONE)
+        code = batch.status & CODE
+        gone = (code == NODE_GONE[0]) | (code == NODE_GONE[1])
         if gone.any():
             self.gone.update(batch.signal[gone].tolist())
         return batch
@@ -337,12 +316,18 @@ class Conversation:
         self._until_ns = 0
         self.reading.filled(filler.filled)
         self.reading.broken(filler.broken)
-        if filler.filled or filler.broken:
-            log.info(
-                "%s: the server's history of the outage brought %d samples of %d signals; of %d it "
-                "has none, of %d it could not be read to the end", self.config.name, samples,
-                len(filler.filled), len(filler.failed) - len(filler.broken), len(filler.broken),
-            )  # fmt: skip
+        self._say_history(samples, filler)
+
+    def _say_history(self, samples: int, filler: Filler) -> None:
+        if not (filler.filled or filler.broken):
+            return
+        without = len(filler.failed) - len(filler.broken)
+        parts = [f"{samples:,} samples of {len(filler.filled):,} signals"]
+        if without:
+            parts.append(f"{without:,} signals have no history")
+        if filler.broken:
+            parts.append(f"that of {len(filler.broken):,} could not be read to its end")
+        log.info("%s: history of the outage: %s", self.config.name, "; ".join(parts))
 
     def _spans(self) -> list[Span]:
         vouched_ns, spans = self._known.vouched_ns, []
@@ -354,33 +339,3 @@ class Conversation:
             if at is not None and after_ns < self._until_ns:
                 spans.append(Span(handle, at, after_ns, self._until_ns))
         return spans
-
-
-async def _catch_up(
-    publisher: Publisher, stream: Stream, available: Sequence[int]
-) -> tuple[list[Publication], bool]:
-    """The messages of a transferred subscription that did not come, and whether these are all.
-
-    Up to the first one that is gone: what came behind it is not known to be whole.
-    """
-    if stream.expected is None:
-        return [], not available
-    wanted, known = split_at(stream.expected, available)
-    for number in known:
-        publisher.acknowledge(stream.number, number)
-    found: list[Publication] = []
-    for one in await publisher.again(Gap(stream, tuple(wanted))):
-        if one.sequence != stream.expected:
-            break
-        found.append(one)
-        stream.expected = following(one.sequence)
-    return found, len(found) == len(wanted)
-
-
-async def _delete(session: Session, streams: Sequence[Stream]) -> None:
-    """Let go of these as well as can be; the server lets go of them itself in time."""
-    if not streams:
-        return
-    services = session.client.uaclient.session
-    with suppress(OSError, TimeoutError, ua.UaError):
-        await services.delete_subscriptions([stream.number for stream in streams])

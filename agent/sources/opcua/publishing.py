@@ -213,7 +213,7 @@ class Publisher:
             try:
                 answer = self._session.publish(acknowledgements)
             except (OSError, ua.UaError) as error:
-                self.lose(f"the connection is lost: {error}")
+                self.lose(f"the connection is lost{_because(error)}")
                 return
             self._in_flight += 1
             answer.add_done_callback(self._answered)
@@ -224,7 +224,7 @@ class Publisher:
         if self._stopped:
             return
         if error is not None:
-            self.lose(f"the connection is lost: {error or type(error).__name__}")
+            self.lose(f"the connection is lost{_because(error)}")
             return
         try:
             self._take(publication(checked(answer.result())))
@@ -311,6 +311,12 @@ class Publisher:
             return None
         wait_s = max(due_s - time.monotonic(), 0.01)
         return asyncio.get_running_loop().time() + wait_s
+
+
+def _because(error: BaseException) -> str:
+    """What is worth saying beside that a connection is lost."""
+    text = str(error) or type(error).__name__
+    return "" if text == "connection lost" else f": {text}"
 
 
 def following(sequence: int) -> int:

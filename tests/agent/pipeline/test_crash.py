@@ -240,9 +240,10 @@ def test_after_a_restart_a_source_is_told_until_when_it_had_vouched_as_committed
         store = Store()
         source, outbox = MemorySource(), Mortal(store, NEVER, after=False)
         async with Gateway(source, outbox=outbox, journal=journal).running():
-            for number in range(2):
-                source.feed(batch(number + 1))
-                await until(lambda: len(source.acknowledged) == number + 1, "committed")  # noqa: B023
+            source.feed(batch(1))
+            await until(lambda: len(source.acknowledged) == 1, "committed")
+            source.feed(batch(2))
+            await until(lambda: len(source.acknowledged) == 2, "committed")
             outbox.dead = crash
             source.feed(batch(3))
             await until(lambda: source.taken == 3, "taken")

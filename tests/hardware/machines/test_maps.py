@@ -56,7 +56,8 @@ def test_no_path_or_node_is_named_twice(known: MachineMap) -> None:
 
 def test_paths_are_there_in_the_published_nodesets(known: MachineMap) -> None:
     checked = "published NodeSet" in known.tested
-    uris = {(s.type or known.type).namespace for s in known.signals if s.type or known.type}  # type: ignore[union-attr]
+    types = [signal.type or known.type for signal in known.signals]
+    uris = {type_.namespace for type_ in types if type_ is not None}
     assert checked == bool(uris and uris <= namespaces()), "`tested` tells how it is"
     for signal in known.signals if checked else ():
         type_ = signal.type or known.type

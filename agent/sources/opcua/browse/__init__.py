@@ -9,7 +9,6 @@ written or called.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
 
 from asyncua import ua
 
