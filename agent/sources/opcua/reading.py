@@ -53,7 +53,7 @@ class Known:
     """What is known of a source's signals, by their ids; it outlives connections.
 
     vouched_ns : until when the source vouched, by the server's clock; 0 before it ever did
-    last_ns, value, status : of the last sample of each signal
+    last_ns, value, status, texts : of the last sample of each signal
     said_ns : its time as the server said it, which may be long before it was first told
     is_restarted : all was forgotten since the source last vouched, but for when that was
     inexact : integers beyond 2^53, which may have been rounded
@@ -76,7 +76,7 @@ class Known:
         self.said_ns: Int64 = np.empty(0, np.int64)
         self.value: Float64 = np.empty(0, np.float64)
         self.status: UInt32 = np.empty(0, np.uint32)
-        self.texts: dict[int, str] = {}
+        self.texts: npt.NDArray[np.object_] = np.empty(0, np.object_)
 
     def grow(self, count: int) -> None:
         """Have room for ids below `count`."""
@@ -87,6 +87,7 @@ class Known:
             self.said_ns = np.append(self.said_ns, np.full(more, _NEVER, np.int64))
             self.value = np.append(self.value, np.full(more, np.nan))
             self.status = np.append(self.status, np.zeros(more, np.uint32))
+            self.texts = np.append(self.texts, np.full(more, None, np.object_))
 
     def is_ahead_of(self, server_ns: int, received_ns: int) -> bool:
         """Whether the server's clock went back behind what was vouched for; 0: it does not say."""
@@ -102,8 +103,9 @@ class Known:
 
     def note_texts(self, batch: Batch, is_text: npt.NDArray[np.bool_]) -> None:
         """The texts among them."""
-        for row in np.flatnonzero(is_text & ~np.isnan(batch.value)):
-            self.texts[int(batch.signal[row])] = batch.texts[int(batch.value[row])]
+        rows = is_text & ~np.isnan(batch.value)
+        texts = np.array(batch.texts, np.object_)
+        self.texts[batch.signal[rows]] = texts[batch.value[rows].astype(np.int64)]
 
 
 class Reading:
@@ -167,10 +169,8 @@ class Reading:
         self._since_ns = np.append(self._since_ns, np.full(count, _NEVER, np.int64))
         self._floor_ns = np.append(self._floor_ns, np.full(count, _NEVER, np.int64))
         self._rates.update(rates)
-        for number, kind in zip(ids, kinds, strict=True):
-            if kind != "text":
-                self.known.texts.pop(number, None)
         self.known.grow(int(self.ids.max(initial=-1)) + 1)
+        self.known.texts[self.ids[given.start :][~self._text[given.start :]]] = None
         return given
 
     def set_intervals(self, publishing_ms: float, sampling_ms: float) -> None:
@@ -246,9 +246,10 @@ class Reading:
         values = known.value[ids]
         texts: list[str] = []
         for row, number in enumerate(ids.tolist()):
-            if number in known.texts and not np.isnan(values[row]):
+            text = known.texts[number]
+            if text is not None and not np.isnan(values[row]):
                 values[row] = len(texts)
-                texts.append(known.texts[number])
+                texts.append(text)
         times = np.maximum(known.last_ns[ids] + 1, known.vouched_ns)
         return Batch(ids, times, values, known.status[ids], received_ns, 0, tuple(texts))
 
