@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import pytest
 from hypothesis import settings
 
@@ -16,5 +17,7 @@ def _compiled() -> None:
     from agent.cli.service import warm_up
     from agent.sources.opcua.wire import Decoder
 
+    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return
     warm_up()
     Decoder()

@@ -55,6 +55,7 @@ class Known:
     vouched_ns : until when the source vouched, by the server's clock; 0 before it ever did
     last_ns, value, status, texts : of the last sample of each signal
     said_ns : its time as the server said it, which may be long before it was first told
+    told_ns : when it was told that a signal is not delivered; what comes then is later
     is_restarted : all was forgotten since the source last vouched, but for when that was
     inexact : integers beyond 2^53, which may have been rounded
     fallbacks : values that the kernels left to asyncua's decoder
@@ -74,6 +75,7 @@ class Known:
         self.rejected: Counter[str] = Counter()
         self.last_ns: Int64 = np.empty(0, np.int64)
         self.said_ns: Int64 = np.empty(0, np.int64)
+        self.told_ns: Int64 = np.empty(0, np.int64)
         self.value: Float64 = np.empty(0, np.float64)
         self.status: UInt32 = np.empty(0, np.uint32)
         self.texts: npt.NDArray[np.object_] = np.empty(0, np.object_)
@@ -85,6 +87,7 @@ class Known:
             more = max(more, _GREW_MIN, len(self.last_ns))
             self.last_ns = np.append(self.last_ns, np.full(more, _NEVER, np.int64))
             self.said_ns = np.append(self.said_ns, np.full(more, _NEVER, np.int64))
+            self.told_ns = np.append(self.told_ns, np.full(more, _NEVER, np.int64))
             self.value = np.append(self.value, np.full(more, np.nan))
             self.status = np.append(self.status, np.zeros(more, np.uint32))
             self.texts = np.append(self.texts, np.full(more, None, np.object_))
@@ -264,7 +267,7 @@ class Reading:
         published_ns = max(self._published.values(), default=0)
         now_ns = _sound(max(published_ns, self._begun_ns), received_ns)
         times = np.maximum(known.last_ns[ids] + 1, now_ns)
-        known.said_ns[ids] = times
+        known.said_ns[ids] = known.told_ns[ids] = times
         return Batch(
             ids, times, np.full(count, np.nan),
             np.fromiter(statuses.values(), np.uint32, count), received_ns,
@@ -295,6 +298,7 @@ class Reading:
         since_ns[unknown] = max(shown_ns, self._vouch.vouched_ns)
         again = same & (known.last_ns[ids] != self._floor_ns[handles])  # else the history told it
         since_ns[again] = np.maximum(since_ns[again], known.last_ns[ids[again]] + 1)
+        since_ns = np.maximum(since_ns, known.told_ns[ids] + 1)
         times[rows] = np.maximum(times[rows], since_ns)
         return times
 

@@ -254,3 +254,11 @@ def test_missing_signals_are_told_by_the_servers_own_status() -> None:
     assert batch.status.tolist() == [UNKNOWN_NODE, BAD_NO_COMMUNICATION]
     assert all(math.isnan(value) for value in batch.value)
     assert times(batch) == [10.0, 10.0]
+
+
+def test_a_signal_that_is_back_is_later_than_it_was_told_to_be_missing() -> None:
+    reading = reading_of(Known())
+    told = reading.told({10: UNKNOWN_NODE}, at(12))  # nothing was published yet: by our clock
+    batch = read(reading, [(0, 1.0, at(-500), 0)], 11)  # the server's is a second behind
+    assert batch.time_ns[0] > told.time_ns[0]
+    assert times(read(reading, [(0, 1.5, at(11.5), 0)], 12)) == [11.5]
