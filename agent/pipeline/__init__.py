@@ -60,7 +60,7 @@ TAKEN_MAX: Final = 256
 class Pipeline:
     """Runs sources into one outbox; `publish` is told what is derived, for `andon tail`.
 
-    packets, vouched : what came before a restart, and until when was vouched (`recover`), by source
+    packets : what came before a restart, by source (`recover`)
     """
 
     def __init__(
@@ -75,7 +75,6 @@ class Pipeline:
         *,
         clock: Clock | None = None,
         packets: Mapping[str, list[Packets]] | None = None,
-        vouched: Mapping[str, int] | None = None,
         publish: Callable[[Derived], None] = lambda derived: None,
     ) -> None:
         self.windows_made = 0
@@ -97,7 +96,6 @@ class Pipeline:
         self._untold: list[Signal] = []
         self._lost: set[str] = set()
         self._stage_due_s = 0.0
-        self._vouched = dict(vouched or {})
 
     @property
     def states(self) -> dict[str, SourceState]:
@@ -127,7 +125,7 @@ class Pipeline:
     def add(self, source: Source) -> None:
         """Read this source too."""
         packets = self._committer.tails.packets.get(source.name, [])
-        source.remember(packets, self._alive_until_ns(source.name))
+        source.remember(packets, self._derive.alive_until_ns(source.name))
         self._committer.keeping.add(source.name, source.redelivers)
         self._readers.add(source)
 
@@ -318,10 +316,6 @@ class Pipeline:
                 "stopping with lines that could not be stored; what was not acknowledged is the "
                 "machine sides' to send again"
             )
-
-    def _alive_until_ns(self, source: str) -> int:
-        """Until when a source had vouched; of what was not journaled a crash leaves but this."""
-        return max(self._derive.alive_until_ns(source), self._vouched.get(source, 0))
 
     def _count_told(self) -> None:
         """What sources counted beside their batches.

@@ -31,14 +31,12 @@ _STATE_BYTES: Final = struct.Struct("<Q")
 class Recovered:
     """What a start goes on from.
 
-    packets, vouched : by source, for `Source.remember`: what came lately, and until when it had
-        vouched where its samples are not journaled
+    packets : what came lately by source, for `Source.remember`
     samples : how many were played from the journal
     """
 
     derive: Derive
     packets: Mapping[str, list[Packets]]
-    vouched: Mapping[str, int]
     samples: int = 0
 
 
@@ -78,7 +76,7 @@ def recover(outbox: Outbox, table: SignalTable, settings: DetectSettings, now_ns
     if samples:
         passed_s = time.monotonic() - began_s
         log.info("played %s samples from the journal in %.2f s", f"{samples:,}", passed_s)
-    return Recovered(derive, tails.packets, vouched, samples)
+    return Recovered(derive, tails.packets, samples)
 
 
 def _checkpoint(sealed: bytes) -> tuple[bytes, list[Call]]:

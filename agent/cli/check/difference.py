@@ -16,6 +16,7 @@ from agent.config import Config, MqttConfig, OpcuaConfig, OpcuaSignalConfig
 from agent.config import signals as configured_signals
 from agent.config.explain import options
 from agent.config.fields import Table
+from agent.config.opcua.server import ON_THE_CONNECTION
 from agent.config.problems import written
 from agent.signals import Signal
 
@@ -26,11 +27,6 @@ SourceConfig = OpcuaConfig | MqttConfig
 
 _LISTS: Final = frozenset({"signals", "topics"})
 """Told one by one, not as options."""
-
-_ON_THE_CONNECTION: Final = frozenset(
-    {"machine", "connect_timeout_s", "sampling_interval_ms", "queue_size", "history"}
-)
-"""Options of a source beside its signals and topics that do not need a new connection."""
 
 _BY_RESTART: Final = ("gateway", "outbox", "detect")
 """Tables that are read when the service starts and stand until it ends."""
@@ -136,7 +132,7 @@ def _sources(old: Config, new: Config) -> Iterator[Change]:
         signals = signals_before.get(name, {}), signals_after.get(name, {})
         topics = _topics(was), _topics(now)
         if what == "changed" and (
-            any(option.name not in _ON_THE_CONNECTION for option in found)
+            any(option.name not in ON_THE_CONNECTION for option in found)
             or _turns_text(*signals, everywhere=isinstance(now, MqttConfig))
             or _turns_text(*topics)
         ):

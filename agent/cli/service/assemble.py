@@ -70,7 +70,6 @@ def assemble(config: Config, publish: Callable[[Derived], None]) -> Parts:
         pipeline_settings(config),
         clock=clock,
         packets=recovered.packets,
-        vouched=recovered.vouched,
         publish=publish,
     )
     return Parts(outbox, table, recovered.derive, wiring, pipeline, forwarders, clock)

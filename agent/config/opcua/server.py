@@ -24,6 +24,11 @@ from agent.config.opcua.signal import OpcuaSignalConfig, QueueSize, SamplingMs
 FAST_SAMPLING_MS: Final = 500
 """Signals sampled more often than this get windows of 1 s, others of 10 s."""
 
+ON_THE_CONNECTION: Final = frozenset(
+    {"machine", "connect_timeout_s", "sampling_interval_ms", "queue_size", "history"}
+)
+"""Options beside the signals that change without a new connection."""
+
 Security = Literal[
     "auto",
     "none",

@@ -27,6 +27,7 @@ from asyncua import ua
 
 from agent.batch import Batch
 from agent.config import OpcuaConfig
+from agent.config.opcua.server import ON_THE_CONNECTION
 from agent.errors import SourceError
 from agent.signals import Signal
 from agent.sources import NO_ACK, Ack, Packets
@@ -294,5 +295,4 @@ class OpcuaSource:
 
 def _of_connection(config: OpcuaConfig) -> dict[str, Any]:
     """The settings that need a new connection, or new subscriptions."""
-    of_signals = {"machine", "signals", "connect_timeout_s", "sampling_interval_ms", "queue_size"}
-    return config.model_dump(exclude={*of_signals, "history"})
+    return config.model_dump(exclude={"signals", *ON_THE_CONNECTION})

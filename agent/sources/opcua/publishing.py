@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -93,8 +93,8 @@ class Publisher:
     is_mute : whether nothing more will come because a subscription never said anything
     """
 
-    def __init__(self, name: str, session: Session, streams: Sequence[Stream] = ()) -> None:
-        self.streams = {stream.number: stream for stream in streams}
+    def __init__(self, name: str, session: Session) -> None:
+        self.streams: dict[int, Stream] = {}
         self.malformed = self.count = 0
         self.is_mute = False
         self._name = name

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from asyncua import ua
@@ -20,6 +21,7 @@ from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 from agent.config import OpcuaConfig
 from agent.errors import SourceError, SourceRefused, SourceUnreachable
 from agent.sources.opcua.client import GuardedClient
+from agent.sources.opcua.fallback import time_ns
 from agent.sources.opcua.security import secure
 from agent.trust import Trust
 
@@ -64,26 +66,22 @@ class Session:
 
     security : what was agreed on, as a person says it
     limits : what one call may hold
+    namespaces : the server's, in its order, as it told last
     """
 
     def __init__(self, client: GuardedClient, security: str) -> None:
         self.client = client
         self.security = security
         self.limits = Limits()
-        self._namespaces: list[str] = []
+        self.namespaces: list[str] = []
 
     def node(self, text: str) -> ua.NodeId | None:
         """A NodeId of the configuration; None where the server has no such namespace."""
-        if text.startswith("nsu="):
-            uri, _, rest = text[len("nsu=") :].partition(";")
-            if uri not in self._namespaces:
-                return None
-            text = f"ns={self._namespaces.index(uri)};{rest}"
-        return ua.NodeId.from_string(text)
+        return node_of(text, self.namespaces)
 
     async def look_up(self) -> None:
         """Ask the server for its namespaces."""
-        self._namespaces = await self.client.get_namespace_array()
+        self.namespaces = await self.client.get_namespace_array()
 
     async def request(self, request: Any) -> bytes:
         """The answer to a request, from its type id on. Raises UaStatusCodeError of a fault."""
@@ -101,8 +99,7 @@ class Session:
         """The server's clock, UTC; 0 where it does not say."""
         data = (await self._read([ua.ObjectIds.Server_ServerStatus_CurrentTime]))[0]
         moment = data.Value.Value if data.Value is not None else None
-        timestamp = getattr(moment, "timestamp", None)
-        return int(timestamp() * 1e6) * 1000 if timestamp is not None else 0
+        return (time_ns(moment) or 0) if isinstance(moment, datetime) else 0
 
     async def read_limits(self) -> None:
         """Ask the server what one call may hold."""
@@ -156,6 +153,16 @@ async def open_session(
     nodes = (session.node(text) for text in config.writable)
     client.writable = frozenset(node for node in nodes if node is not None)
     return session
+
+
+def node_of(text: str, namespaces: Sequence[str]) -> ua.NodeId | None:
+    """A NodeId from text (OPC 10000-6, 5.1.12); None where there is no such namespace."""
+    if text.startswith("nsu="):
+        uri, _, rest = text[len("nsu=") :].partition(";")
+        if uri not in namespaces:
+            return None
+        text = f"ns={namespaces.index(uri)};{rest}"
+    return ua.NodeId.from_string(text)
 
 
 @contextmanager

@@ -99,7 +99,6 @@ class Gateway:
             Reporter(CONFIG, self.table),
             PipelineSettings(queue, interval_s, journal=journal),
             packets=found.packets,
-            vouched=found.vouched,
         )  # fmt: skip
 
     @asynccontextmanager

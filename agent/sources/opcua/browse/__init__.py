@@ -52,7 +52,7 @@ async def browse(session: Session, space: AddressSpace, bounds: Bounds, step: St
     `step` is called after every answer of the server; `space` is whole then.
     """
     try:
-        uris = await session.client.get_namespace_array()
+        uris = session.namespaces
         requests = Requests(session, Namespaces(uris))
         if requests.namespaces.node(space.start) is None:
             raise ConfigError(

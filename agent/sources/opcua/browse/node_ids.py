@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 from asyncua import ua
 
+from agent.sources.opcua.session import node_of
+
 
 class Namespaces:
     """The namespaces of one server, in its order."""
@@ -35,12 +37,7 @@ class Namespaces:
 
     def node(self, text: str) -> ua.NodeId | None:
         """A NodeId from text; None where the server has no such namespace."""
-        if text.startswith("nsu="):
-            uri, _, rest = text[len("nsu=") :].partition(";")
-            if uri not in self.uris:
-                return None
-            text = f"ns={self.uris.index(uri)};{rest}"
-        return ua.NodeId.from_string(text)
+        return node_of(text, self.uris)
 
 
 def _identifier(value: object) -> str:

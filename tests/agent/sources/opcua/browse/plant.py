@@ -178,11 +178,8 @@ class Grudging:
 
 def behind(opened: Any, services: Any, **limits: int) -> Any:
     """The same session with other services and limits."""
-    client = SimpleNamespace(
-        uaclient=SimpleNamespace(session=services),
-        get_namespace_array=opened.client.get_namespace_array,
-    )
-    return SimpleNamespace(client=client, limits=Limits(**limits))
+    client = SimpleNamespace(uaclient=SimpleNamespace(session=services))
+    return SimpleNamespace(client=client, limits=Limits(**limits), namespaces=opened.namespaces)
 
 
 async def walked(opened: Any, start: str = OBJECTS, **bounds: Any) -> AddressSpace:
