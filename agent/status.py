@@ -1,9 +1,9 @@
 """The status socket: how the commands ask the running service.
 
 A Unix socket in the data folder, readable by the service's user and group. A client writes one
-line of JSON, `{"ask": "status"}`, `{"ask": "config"}` or `{"ask": "tail"}`; the answer is one JSON
-object, or of a tail one a line until the client hangs up. A client that does not keep up misses
-lines and is told how many.
+line of JSON, `{"ask": "status"}`, `{"ask": "config"}`, `{"ask": "rejected"}` or `{"ask": "tail"}`;
+the answer is one JSON object, or of a tail one a line until the client hangs up. A client that does
+not keep up misses lines and is told how many.
 """
 
 from __future__ import annotations
@@ -178,16 +178,43 @@ def ask(folder: Path, what: str) -> Document:
 
 
 def tail(folder: Path) -> Iterator[Document]:
-    """What the running service makes, until it stops.
+    """What the running service makes and rejects, until it stops.
 
     Raises OSError where none runs, SourceRefused where too many tail already.
     """
     with _asked(folder, "tail") as answer:
         while line := answer.readline(EVENT_BYTES_MAX):
-            event: Document = json.loads(line)
-            if "error" in event:
-                raise SourceRefused(f"the service refuses: {event['error']}")
-            yield event
+            yield _accepted(json.loads(line))
+
+
+def rejected(folder: Path, newest: int = 0) -> Iterator[Document]:
+    """The payloads that the running service rejected, oldest first, until it stops.
+
+    First those that it keeps, or the `newest` of them; then, of type `counts`, how many it rejected
+    by source and cause; then those that come, and how many were missed. Raises OSError and
+    SourceRefused as `tail` does.
+    """
+    with _asked(folder, "tail") as answer:  # asked for first, so that none falls in between
+        kept = _accepted(ask(folder, "rejected"))
+        told = {_identity(one) for one in kept["rejected"]}
+        yield from kept["rejected"][-newest:]
+        yield {"type": "counts", "counts": kept["counts"]}
+        while line := answer.readline(EVENT_BYTES_MAX):
+            event = _accepted(json.loads(line))
+            is_new = event["type"] == "rejected" and _identity(event) not in told
+            if is_new or event["type"] == "missed":
+                yield event
+
+
+def _identity(rejected: Document) -> tuple[str, int, int]:
+    return rejected["source"], rejected["number"], rejected["time_ns"]
+
+
+def _accepted(document: Document) -> Document:
+    """An answer that is none of an error. Raises SourceRefused."""
+    if "error" in document:
+        raise SourceRefused(f"the service refuses: {document['error']}")
+    return document
 
 
 @contextlib.contextmanager

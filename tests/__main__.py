@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from cloud.web.build_hook import VendorError
-from tests.peers import peer
+from tests.peers import npm
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {
@@ -41,8 +41,9 @@ def install_system_packages() -> None:
 def install_peers() -> None:
     """What the tests speak to and npm brings; it prints nothing when all is there."""
     try:
-        peer.install()
-    except (peer.PeerError, VendorError) as error:
+        for peer in npm.PEERS:
+            npm.install(peer)
+    except (npm.NpmError, VendorError) as error:
         sys.exit(f"error: {error}")
 
 

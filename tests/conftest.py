@@ -15,9 +15,11 @@ settings.load_profile("andon")
 def _compiled() -> None:
     """The kernels are compiled, once after each change of one, before a test has to be quick."""
     from agent.cli.service import warm_up
+    from agent.sources.mqtt import warming
     from agent.sources.opcua.wire import Decoder
 
     if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         return
     warm_up()
+    warming.warm_up()
     Decoder()

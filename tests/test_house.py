@@ -39,6 +39,7 @@ FORBIDDEN = [
     (r"agent/sources/.*", r"agent\.(outbox|sinks|pipeline|cli)(\.|$)"),
     (r"agent/outbox/.*", r"agent\.(sources|sinks|pipeline|cli)(\.|$)"),
     (r"agent/sinks/.*", r"agent\.(sources|outbox|pipeline|cli)(\.|$)"),
+    (r"agent/(mqtt|sparkplug)/.*", r"agent\.(sources|sinks|outbox|pipeline|cli)(\.|$)"),
     (r"agent/sources/opcua/.*", r"agent\.sources\.mqtt(\.|$)"),
     (r"agent/sources/mqtt/.*", r"agent\.sources\.opcua(\.|$)"),
     (r"agent/pipeline\.py", r"agent\.(sources|outbox|sinks)\.[a-z]|agent\.(cli|service)(\.|$)"),

@@ -16,13 +16,15 @@ def configuration(names: Mapping[str, str], sources: Mapping[str, list[str]], cl
     """The text of a configuration file.
 
     names : name of the gateway, and enterprise, site, area, line
-    sources : addresses to read, under `opcua` and `mqtt`
+    sources : addresses to read, under `opcua`, `mqtt` and `sparkplug`
     cloud : where it goes, or "" to leave that open
     """
     parts = [_gateway(names)]
     parts += [_opcua(number, url) for number, url in enumerate(sources["opcua"], 1)]
     parts += [_mqtt(number, url, names) for number, url in enumerate(sources["mqtt"], 1)]
+    parts += [_sparkplug(number, url) for number, url in enumerate(sources["sparkplug"], 1)]
     parts.append(_cloud(cloud))
+    parts.append(_brokers(names))
     return "\n\n".join(parts)
 
 
@@ -118,34 +120,90 @@ kind = "discrete"
 
 
 def _mqtt(number: int, url: str, names: Mapping[str, str]) -> str:
-    root = re.sub(r"[/+#{}\s]+", "-", names["line"]).strip("-") or "floor"
-    topic = f"{root}/{{machine}}/{{signal}}"
+    topic = f"{_level(names['line']) or 'floor'}/{{machine}}/{{signal}}"
     return f"""\
 {_heading(f"MQTT broker {number}")}
 
-[[mqtt]]
-name = "mqtt-{number}"
-url = {toml(url)}
-
-## Secrets never stand in this file: ${{NAME}} is taken from the environment, ${{credential:NAME}}
-## from systemd.
-# user = "${{MQTT_USER}}"
-# password = "${{MQTT_PASSWORD}}"
-
+{_broker(f"mqtt-{number}", url)}
 ## {{machine}} and {{signal}} take a level of the topic as a name; + passes over a level.
 ## The payload is an object such as {{"v": 20.5, "ts": 1769839200000}}; without `time` the time of
-## arrival is taken.
+## arrival is taken. It may be a number, text, CSV or a waveform as well. andon browse listens for a
+## while and prints these tables for what it heard.
 [[mqtt.topics]]
 topic = {toml(topic)}
 payload = {{ json = {{ value = "v", time = "ts", time_unit = "ms" }} }}
 
 ## What is known of single signals.
 # [[mqtt.signals]]
-# machine = "conveyor-01"
+# machine = "conveyor-{number:02}"
 # name = "speed"
 # unit = "m/s"
 # limits = {{ low = 0.2, high = 0.6 }}
 """
+
+
+def _sparkplug(number: int, url: str) -> str:
+    return f"""\
+{_heading(f"MQTT broker {number} with Sparkplug B")}
+
+{_broker(f"sparkplug-{number}", url)}
+## The births of nodes and devices say which metrics there are; each is a signal by its name.
+[mqtt.sparkplug]
+
+## The groups to read, and how machines are called.
+# groups = ["+"]
+# machine = "{{device}}"
+
+## Ask nodes for a new birth where messages are missing, at most so often.
+# rebirth = true
+# rebirth_every_s = 60
+"""
+
+
+def _broker(name: str, url: str) -> str:
+    """The table of a broker that is read, and who we are there."""
+    tls = """
+## The authorities whose brokers are trusted, where that is not the system's; and a certificate to
+## log in with, and its key, PEM.
+# ca = "/etc/andon/broker-ca.pem"
+# certificate = "/etc/andon/gateway.pem"
+# key = "/etc/andon/gateway.key"
+"""
+    return f"""\
+[[mqtt]]
+name = {toml(name)}
+url = {toml(url)}
+
+## Secrets never stand in this file: ${{NAME}} is taken from the environment, ${{credential:NAME}}
+## from systemd.
+# user = "${{MQTT_USER}}"
+# password = "${{MQTT_PASSWORD}}"
+{tls if url.startswith(("mqtts:", "wss:")) else ""}"""
+
+
+def _brokers(names: Mapping[str, str]) -> str:
+    return f"""\
+{_heading("Brokers that are told too")}
+## As an edge node of Sparkplug B: machines are devices, signals their metrics.
+
+# [[sparkplug]]
+# name = "scada"
+# url = "mqtts://broker.example.com"
+# group = {toml(_level(names["enterprise"]) or "andon")}
+# node = {toml(_level(names["name"]) or "node")}
+
+## As a unified namespace: plain JSON under enterprise/site/area/line/machine/signal.
+
+# [[uns]]
+# name = "uns"
+# url = "mqtts://broker.example.com"
+# retain = true
+"""
+
+
+def _level(name: str) -> str:
+    """A name as one level of a topic."""
+    return re.sub(r"[/+#{}\s]+", "-", name).strip("-")
 
 
 def _cloud(url: str) -> str:

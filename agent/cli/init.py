@@ -19,8 +19,8 @@ from agent.cli.check import CONFIG_PATH
 from agent.cli.example import configuration
 from agent.cli.terminal import fail, print_data, say
 from agent.config.fields import check_name, check_opcua_endpoint
-from agent.config.model import check_sink_url
 from agent.config.mqtt import check_broker_url
+from agent.config.sinks import check_sink_url
 from agent.errors import ConfigError
 
 
@@ -41,7 +41,10 @@ _NAMES: Final = {
 }
 _SOURCES: Final = {
     "opcua": _Question("OPC UA server, opc.tcp://host:port", check_opcua_endpoint),
-    "mqtt": _Question("MQTT broker, mqtt://host:port", check_broker_url),
+    "mqtt": _Question("MQTT broker, mqtt://host or mqtts://host", check_broker_url),
+    "sparkplug": _Question(
+        "MQTT broker with Sparkplug B, mqtt://host or mqtts://host", check_broker_url
+    ),
 }
 _CLOUD: Final = _Question("Andon cloud, https://host", check_sink_url)
 
@@ -64,6 +67,10 @@ def init(
     mqtt: Annotated[
         list[str] | None, typer.Option(help="MQTT broker to read; may be given again.")
     ] = None,
+    sparkplug: Annotated[
+        list[str] | None,
+        typer.Option(help="MQTT broker whose nodes speak Sparkplug B; may be given again."),
+    ] = None,
     cloud: Annotated[str, typer.Option(help="Where the Andon cloud is.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
@@ -73,6 +80,7 @@ def init(
     """
     names = {"name": name, "enterprise": enterprise, "site": site, "area": area, "line": line}
     sources = {"opcua": list(opcua or ()), "mqtt": list(mqtt or ())}
+    sources["sparkplug"] = list(sparkplug or ())
     try:
         _refuse_to_replace(output, force)
         _check(names, sources, cloud)
@@ -98,7 +106,7 @@ def _complete(names: dict[str, str], sources: dict[str, list[str]]) -> bool:
 def _incomplete(names: dict[str, str], sources: dict[str, list[str]]) -> ConfigError:
     missing = [f"--{option}" for option, value in names.items() if not value]
     if not any(sources.values()):
-        missing.append("--opcua or --mqtt")
+        missing.append("--opcua, --mqtt or --sparkplug")
     return ConfigError(
         f"there is no terminal to ask at, and not given: {', '.join(missing)}",
         "give them on the command line, or call andon init in a terminal",

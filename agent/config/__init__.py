@@ -2,7 +2,7 @@
 
 Enters: files, and the environment and credentials they refer to. Leaves: a frozen `Config`, or
 everything that is wrong, in one go: path, value, rule, place and way out of every problem. The
-options with their defaults and limits are in `model.py`, `opcua/` and `mqtt.py`.
+options with their defaults and limits are in `model.py`, `sinks.py`, `opcua/` and `mqtt/`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,31 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.config.configured import signals, topic_signal
+from agent.config.configured import relearned, signals, sparkplug_signal, topic_signal
 from agent.config.document import Document, Unreadable, read
 from agent.config.explain import explain
 from agent.config.model import (
     Config,
     DetectConfig,
     GatewayConfig,
-    InfluxdbConfig,
     MachineConfig,
     OutboxConfig,
     PathConfig,
     schema,
 )
 from agent.config.mqtt import (
+    BinaryConfig,
+    BrokerTable,
+    CsvConfig,
     JsonConfig,
     MqttConfig,
+    NumberConfig,
     PayloadConfig,
+    SparkplugHostConfig,
+    TextConfig,
     TopicConfig,
     TopicSignalConfig,
+    path_steps,
 )
 from agent.config.opcua import (
     DeadbandConfig,
@@ -43,9 +49,13 @@ from agent.config.opcua import (
 from agent.config.problems import Place, Problem, config_error
 from agent.config.references import fill_in
 from agent.config.rules import spanning_problems
+from agent.config.sinks import InfluxdbConfig, SinkConfig, SparkplugSinkConfig, UnsSinkConfig
 
 __all__ = [
+    "BinaryConfig",
+    "BrokerTable",
     "Config",
+    "CsvConfig",
     "DeadbandConfig",
     "DetectConfig",
     "GatewayConfig",
@@ -54,6 +64,7 @@ __all__ = [
     "LimitsConfig",
     "MachineConfig",
     "MqttConfig",
+    "NumberConfig",
     "OpcuaConfig",
     "OpcuaEventsConfig",
     "OpcuaSignalConfig",
@@ -62,14 +73,22 @@ __all__ = [
     "PayloadConfig",
     "Place",
     "Problem",
+    "SinkConfig",
+    "SparkplugHostConfig",
+    "SparkplugSinkConfig",
+    "TextConfig",
     "TopicConfig",
     "TopicSignalConfig",
+    "UnsSinkConfig",
     "config_error",
     "examine",
     "load",
     "load_gateway",
+    "path_steps",
+    "relearned",
     "schema",
     "signals",
+    "sparkplug_signal",
     "topic_signal",
 ]
 

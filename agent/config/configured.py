@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
-from agent.config.fields import check_name, check_signal_name
+from agent.config.fields import UNIT_CHARS_MAX, check_name, check_signal_name
 from agent.config.model import Config
-from agent.config.mqtt import MqttConfig, TopicConfig, TopicSignalConfig
+from agent.config.mqtt import MqttConfig, SparkplugHostConfig, TopicConfig, TopicSignalConfig
+from agent.config.mqtt.sparkplug import NAMESPACE
 from agent.config.opcua import OpcuaConfig, OpcuaEventsConfig, OpcuaSignalConfig
-from agent.signals import HOLD_FOREVER, SECOND_NS, Path, Signal
+from agent.signals import HOLD_FOREVER, SECOND_NS, Kind, Path, Signal
+
+_PATH_PARTS: Final = ("enterprise", "site", "area", "line")
 
 
 def signals(config: Config, source: str | None = None) -> list[Signal]:
@@ -27,32 +31,144 @@ def signals(config: Config, source: str | None = None) -> list[Signal]:
 
 
 def topic_signal(
-    config: Config, mqtt: MqttConfig, topic: TopicConfig, machine: str, signal: str
+    config: Config,
+    mqtt: MqttConfig,
+    topic: TopicConfig,
+    names: Mapping[str, str],
+    signal: str,
+    unit: str = "",
 ) -> Signal:
-    """The signal that `topic` brings as `signal` of `machine`.
+    """The signal of this name that `topic` brings.
 
-    Raises ValueError where a name that came with a topic cannot be one; `str(error)` says why.
+    names : what the topic names, by placeholder (`machine`, `site`...)
+    unit : as the payload says it; used where the configuration gives none
+    Raises ValueError where a name that came with a message cannot be one; `str(error)` says why.
     """
+    machine = topic.machine or names["machine"]
     check_name(machine)
     check_signal_name(signal)
+    path = config.path
+    if parts := {part: names[part] for part in _PATH_PARTS if part in names}:
+        for part in parts.values():
+            check_name(part)
+        path = replace(path, **parts)
     known = mqtt.known.get((machine, signal)) or TopicSignalConfig(machine=machine, name=signal)
+    kind = known.kind or topic.kind
+    if topic.kind == "waveform" and kind != "waveform":
+        raise ValueError("its topic brings waveforms; leave kind out of its [[mqtt.signals]]")
+    address = topic.address(names)
     hold_s = topic.hold_s if known.hold_s is None else known.hold_s
-    return Signal(
-        path=config.path,
+    state = topic.state if known.state is None else known.state
+    learned = Signal(
+        path=path,
         machine=machine,
         name=signal,
         source=mqtt.name,
-        kind=known.kind or topic.kind,
-        unit=topic.unit if known.unit is None else known.unit,
+        kind=kind,
+        unit=topic.unit or _unit(unit),
+        node=f"{address}:{signal}" if topic.payload.names_signals else address,
+        every_ns=topic.every_s * SECOND_NS,
+        hold_ns=round(hold_s * SECOND_NS),
+        raw=topic.raw,
+        state=state and kind == "text",
+    )
+    return _described(learned, known)
+
+
+def sparkplug_signal(
+    config: Config,
+    mqtt: MqttConfig,
+    group: str,
+    node: str,
+    device: str,
+    metric: str,
+    kind: Kind,
+    unit: str = "",
+) -> Signal:
+    """The signal of a metric of a device, or of a node itself where `device` is empty.
+
+    kind : by its data type; unit : as its birth says it; both where the configuration says nothing
+    Raises ValueError where a name that came with a birth cannot be one; `str(error)` says why.
+    """
+    host = mqtt.sparkplug or SparkplugHostConfig()
+    machine = host.machine_of(group, node, device)
+    check_name(machine)
+    check_signal_name(metric)
+    known = mqtt.known.get((machine, metric)) or TopicSignalConfig(machine=machine, name=metric)
+    kind = known.kind or kind
+    learned = Signal(
+        path=config.path,
+        machine=machine,
+        name=metric,
+        source=mqtt.name,
+        kind=kind,
+        unit=_unit(unit),
+        node="/".join(part for part in (NAMESPACE, group, node, device) if part) + f":{metric}",
+        every_ns=host.every_s * SECOND_NS,
+        hold_ns=HOLD_FOREVER,
+        raw=host.raw,
+        state=bool(known.state) and kind == "text",
+    )
+    return _described(learned, known)
+
+
+def relearned(config: Config, mqtt: MqttConfig, signal: Signal) -> Signal | None:
+    """What the configuration says now of a signal that a broker brought before.
+
+    None where this broker would not bring it any more.
+    """
+    try:
+        found = _as_metric(config, mqtt, signal) or _as_topic(config, mqtt, signal)
+    except ValueError:  # the names that would be taken for it now cannot be names
+        return None
+    return found if found is not None and found.key == signal.key else None
+
+
+def _as_metric(config: Config, mqtt: MqttConfig, signal: Signal) -> Signal | None:
+    levels = signal.node.removesuffix(f":{signal.name}").split("/")
+    if mqtt.sparkplug is None or levels[0] != NAMESPACE or len(levels) not in (3, 4):
+        return None
+    group, node, device = (*levels[1:], "")[:3]
+    if not mqtt.sparkplug.reads(group, signal.name):
+        return None
+    return sparkplug_signal(
+        config, mqtt, group, node, device, signal.name, signal.kind, signal.unit
+    )
+
+
+def _as_topic(config: Config, mqtt: MqttConfig, signal: Signal) -> Signal | None:
+    for topic in mqtt.topics:
+        payload = topic.payload
+        address = signal.node
+        if payload.names_signals:
+            address = address.removesuffix(f":{signal.name}")
+            if address == signal.node or not payload.may_name(signal.name):
+                continue
+        names = topic.names(address)
+        if names is not None:
+            name = signal.name if payload.names_signals else topic.signal or names["signal"]
+            unit = signal.unit if payload.json_ and payload.json_.unit else ""
+            return topic_signal(config, mqtt, topic, names, name, unit)
+    return None
+
+
+def _described(learned: Signal, known: TopicSignalConfig) -> Signal:
+    """A signal that came with a message, with what is known of it."""
+    return replace(
+        learned,
+        unit=learned.unit if known.unit is None else known.unit,
         low=known.limits.low,
         high=known.limits.high,
         grade=known.grade,
-        node=topic.address(machine, signal),
         description=known.description,
-        every_ns=(known.every_s or topic.every_s) * SECOND_NS,
-        hold_ns=round(hold_s * SECOND_NS),
-        raw=topic.raw if known.raw is None else known.raw,
+        every_ns=known.every_s * SECOND_NS if known.every_s else learned.every_ns,
+        raw=learned.raw if known.raw is None else known.raw,
     )
+
+
+def _unit(text: str) -> str:
+    """A unit that came with a message, where it can be one."""
+    return text if len(text) <= UNIT_CHARS_MAX and text.isprintable() else ""
 
 
 def _of_server(path: Path, opcua: OpcuaConfig) -> Iterator[Signal]:

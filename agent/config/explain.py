@@ -61,7 +61,7 @@ def _value(document: Document, path: KeyPath, field: FieldInfo | None) -> str:
     try:
         return shown(path, document.value(path))
     except LookupError:
-        has_default = field is not None and field.default not in (None, PydanticUndefined)
+        has_default = field is not None and field.default not in (None, (), PydanticUndefined)
         return f"{shown(path, field.default)} by default" if field and has_default else "missing"
 
 
@@ -93,7 +93,7 @@ def _nearest(path: KeyPath) -> str:
         return f"did you mean {near}?"
     if len(elsewhere := _tables_with(path[-1])) == 1:
         return f"it is an option of the table {elsewhere[0]}"
-    return f"known here: {', '.join(known)}"
+    return f"known here: {', '.join(known)}" if known else "nothing can be set here"
 
 
 def _tables_with(key: object) -> list[str]:

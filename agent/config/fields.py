@@ -29,6 +29,7 @@ from pydantic_core import PydanticCustomError
 from agent.signals import MACHINE_SIGNAL
 
 NAME_CHARS_MAX: Final = 128
+UNIT_CHARS_MAX: Final = 32
 NODE_ID_CHARS_MAX: Final = 4096
 """OPC 10000-3, 8.2.4: identifiers of type String are at most 4,096 characters."""
 

@@ -7,13 +7,14 @@ what spans tables (names given twice, no source at all) in `agent.config.rules`.
 from __future__ import annotations
 
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from agent.config.fields import Folder, Name, Secret, Table, broken, is_loopback, split_url
-from agent.config.mqtt import MqttConfig
+from agent.config.fields import Folder, Name, Table
+from agent.config.mqtt import BrokerTable, MqttConfig
 from agent.config.opcua import OpcuaConfig
+from agent.config.sinks import InfluxdbConfig, SinkConfig, SparkplugSinkConfig, UnsSinkConfig
 from agent.signals import Path
 
 PKI: Final = "pki"
@@ -85,53 +86,6 @@ class MachineConfig(Table):
     """The time one unit takes when nothing is wrong."""
 
 
-Flavour = Literal[
-    "auto", "andon", "influxdb2", "influxdb-cloud", "influxdb3", "victoriametrics", "questdb"
-]
-
-
-class InfluxdbConfig(Table):
-    """One far side that speaks the InfluxDB v2 write API, such as the Andon cloud."""
-
-    name: Name = Field(examples=["cloud"])
-    """What this sink is called here, in the ledger and in messages."""
-    insecure: bool = False
-    """Allow http:// to another machine: the token then crosses the network in clear text."""
-    url: Annotated[str, Field(max_length=2048)] = Field(examples=["https://andon.acme.example"])
-    """Where it is; `/api/v2/write` is added."""
-    token: Secret = Field(examples=["${ANDON_TOKEN}"])
-    """The token that may write, as a reference."""
-    org: Name = "andon"
-    """The organisation at the far side."""
-    bucket: Name = "andon"
-    """The bucket at the far side."""
-    timeout_s: float = Field(10, gt=0, le=300)
-    """How long one write may take."""
-    lines_max: int = Field(5000, ge=1, le=100_000)
-    """How many lines one write carries at most."""
-    backlog_lines_per_s: int = Field(20_000, ge=1, le=10_000_000)
-    """How fast what has waited is sent beside the live lines."""
-    flavour: Flavour = "auto"
-    """Which server it is, since they differ in what they hold; `auto` asks it."""
-
-    @field_validator("url")
-    @classmethod
-    def _url_is_safe(cls, text: str, info: ValidationInfo) -> str:
-        return check_sink_url(text, insecure=info.data.get("insecure", True))
-
-
-def check_sink_url(text: str, *, insecure: bool = False) -> str:
-    """Return the address of a far side. Raises PydanticCustomError, a ValueError."""
-    url = split_url(text, ("http", "https"), "https://host or https://host:port/path")
-    if url.scheme == "http" and not is_loopback(url.hostname or "") and not insecure:
-        raise broken(
-            "it must be https:// unless it is on this machine, "
-            "since the token would cross the network in clear text",
-            "on a network you trust, say insecure = true",
-        )
-    return text
-
-
 class DetectConfig(Table):
     """Detection of what is wrong."""
 
@@ -153,7 +107,11 @@ class Config(Table):
     mqtt: tuple[MqttConfig, ...] = ()
     """MQTT brokers to read."""
     influxdb: tuple[InfluxdbConfig, ...] = ()
-    """Far sides that take what was read."""
+    """Far sides that take what was read, over HTTP."""
+    sparkplug: tuple[SparkplugSinkConfig, ...] = ()
+    """Brokers that take what was read as Sparkplug B."""
+    uns: tuple[UnsSinkConfig, ...] = ()
+    """Brokers that take what was read as a unified namespace: plain JSON."""
     detect: DetectConfig = DetectConfig()
     """Detection of what is wrong."""
     outbox: OutboxConfig = OutboxConfig()
@@ -169,9 +127,15 @@ class Config(Table):
         """The folder of our own certificate and of those that are trusted."""
         return self.gateway.data / PKI
 
-    def client_id(self, mqtt: MqttConfig) -> str:
+    @property
+    def sinks(self) -> tuple[SinkConfig, ...]:
+        """Every far side, whatever it speaks."""
+        return (*self.influxdb, *self.sparkplug, *self.uns)
+
+    def client_id(self, broker: BrokerTable) -> str:
         """The name of the session at this broker."""
-        return mqtt.client_id or f"andon-{self.gateway.name}-{mqtt.name}"
+        way = "" if isinstance(broker, MqttConfig) else "to-"
+        return broker.client_id or f"andon-{self.gateway.name}-{way}{broker.name}"
 
 
 def schema() -> dict[str, Any]:

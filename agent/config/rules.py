@@ -6,6 +6,7 @@ with those of single options; what is not of the expected shape is left to the t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from pydantic_core import PydanticCustomError
 
 from agent.config.document import Document
 from agent.config.model import GatewayConfig
+from agent.config.mqtt.broker import PORTS, split_broker_url
+from agent.config.mqtt.payload import SKIP, TIME
 from agent.config.opcua import OpcuaConfig, OpcuaEventsConfig
 from agent.config.opcua.server import check_queue
 from agent.config.positions import KeyPath
@@ -21,6 +24,12 @@ from agent.config.problems import Problem, dotted, shown
 Item = tuple[KeyPath, Any]
 
 _SOURCES: Final = ("opcua", "mqtt")
+_SINKS: Final = ("influxdb", "sparkplug", "uns")
+_CLIENT_IDS: Final = {"mqtt": "andon-{}-{}", "sparkplug": "andon-{}-to-{}", "uns": "andon-{}-to-{}"}
+"""The tables of brokers, and what those are called that do not say it, as `Config.client_id`."""
+_MADE_UP: Final = ("client_id", "node")
+"""Defaults that are made of other options, which may have been filled in and are not told."""
+_PLACEHOLDER: Final = re.compile(r"\{[a-z]+\}")
 
 
 def spanning_problems(document: Document, tree: Mapping[str, Any]) -> list[Problem]:
@@ -29,7 +38,9 @@ def spanning_problems(document: Document, tree: Mapping[str, Any]) -> list[Probl
     problems = [
         *_twice(document, _values(tree, "machines", "name")),
         *_twice(document, sources),
-        *_twice(document, _values(tree, "influxdb", "name")),
+        *_twice(document, [item for kind in _SINKS for item in _values(tree, kind, "name")]),
+        *_client_ids_twice(document, tree),
+        *_edge_nodes_twice(document, tree),
         *_signals_twice(document, tree),
         *_states_twice(document, tree),
         *_topics_twice(document, tree),
@@ -90,7 +101,7 @@ def _said(document: Document, path: KeyPath, default: object) -> str:
     try:
         return shown(path, document.value(path))
     except LookupError:
-        return f"{shown(path, default)} by default"
+        return "missing" if path[-1] in _MADE_UP else f"{shown(path, default)} by default"
 
 
 def _signals_twice(document: Document, tree: Mapping[str, Any]) -> list[Problem]:
@@ -104,8 +115,10 @@ def _signals_twice(document: Document, tree: Mapping[str, Any]) -> list[Problem]
         *_of_servers(tree, "events", "state_signal", only_with="state"),
     ]
     brought = [
-        ((*path, "signal"), (topic.get("machine"), topic.get("signal")))
+        (at, (topic.get("machine"), name))
         for path, topic in _tables(tree, "mqtt", "topics")
+        if not _PLACEHOLDER.search(str(topic.get("topic")))
+        for at, name in _of_topic(path, topic)
     ]
     described = [
         ((*path, "name"), (signal.get("machine"), signal.get("name")))
@@ -116,12 +129,27 @@ def _signals_twice(document: Document, tree: Mapping[str, Any]) -> list[Problem]
     return list({problem.path: problem for problem in pairs}.values())
 
 
+def _of_topic(path: KeyPath, topic: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Any]]:
+    """The names of the signals that a topic brings, at the options that name them."""
+    yield (*path, "signal"), topic.get("signal")
+    for kind, option in (("json", "fields"), ("csv", "columns")):
+        for index, name in enumerate(_list(_inner(_inner(topic, "payload"), kind).get(option))):
+            if name not in (TIME, SKIP) or kind == "json":
+                yield (*path, "payload", kind, option, index), name
+
+
 def _states_twice(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
     """A machine whose state two signals tell: it would be in two states at a time."""
-    items = [
+    items: list[Item] = [
         (path, machine)
         for kind in ("signals", "events")
         for path, (machine, _) in _of_servers(tree, kind, "state", only_with="state")
+    ]
+    items += [
+        ((*path, "state"), table.get("machine"))
+        for kind in ("topics", "signals")
+        for path, table in _tables(tree, "mqtt", kind)
+        if table.get("state") is True
     ]
     same = "tells the state of the same machine"
     return _twice(document, items, same, "a machine is in one state at a time: keep one of them")
@@ -142,20 +170,64 @@ def _of_servers(
 def _topics_twice(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
     """Patterns of one broker that ask for the same topics, which would count each message twice."""
     items = [
-        (
-            (*path, "topic"),
-            (str(path[:2]), topic.replace("{machine}", "+").replace("{signal}", "+")),
-        )
+        ((*path, "topic"), (str(path[:2]), _PLACEHOLDER.sub("+", topic)))
         for path, table in _tables(tree, "mqtt", "topics")
         if isinstance(topic := table.get("topic"), str)
     ]
     return _twice(document, items, "asks for the same topics")
 
 
+def _client_ids_twice(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
+    """Sessions of one name at one broker: the broker would end one for the other, for ever."""
+    gateway = _inner(tree, "gateway").get("name")
+    items: list[Item] = [
+        (
+            (*path, "client_id"),
+            (_broker(table), table.get("client_id", name.format(gateway, table.get("name")))),
+        )
+        for kind, name in _CLIENT_IDS.items()
+        for path, table in _tables(tree, kind)
+    ]
+    same = "is called the same at the same broker"
+    return _twice(document, items, same, "leave client_id out, or give each its own")
+
+
+def _edge_nodes_twice(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
+    """Sparkplug's nodes of one name at one broker."""
+    gateway = _inner(tree, "gateway")
+    enterprise = _inner(gateway, "path").get("enterprise")
+    items: list[Item] = [
+        (
+            (*path, "node"),
+            (
+                _broker(table),
+                table.get("group", enterprise),
+                table.get("node", gateway.get("name")),
+            ),
+        )
+        for path, table in _tables(tree, "sparkplug")
+    ]
+    same = "is the same node of the same group"
+    return _twice(document, items, same, "give one of them another node or group")
+
+
+def _inner(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    inner = table.get(key)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _broker(table: Mapping[str, Any]) -> str | None:
+    """What says which broker is meant, however its address is written; None where nothing does."""
+    try:
+        url = split_broker_url(table.get("url", ""))
+    except (PydanticCustomError, TypeError, AttributeError):
+        return None
+    return f"{url.hostname}:{url.port or PORTS[url.scheme]}"
+
+
 def _too_many_signals(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
-    gateway = tree.get("gateway")
     default = GatewayConfig.model_fields["signals_max"].default
-    most = gateway.get("signals_max", default) if isinstance(gateway, dict) else default
+    most = _inner(tree, "gateway").get("signals_max", default)
     events = [table for _, table in _tables(tree, "opcua", "events")]
     count = len(_tables(tree, "opcua", "signals")) + len(_tables(tree, "mqtt", "signals"))
     count += len(events) + sum(bool(table.get("state")) for table in events)

@@ -30,7 +30,7 @@ TEXT_MAX: Final = 10_000
 """Longest text value, in characters; a longer one is not text but a document."""
 
 REDELIVERED_MAX: Final = 10_000
-"""Packets that are remembered, the newest. mosquitto sends 20 ahead of their acknowledgement."""
+"""Packets that are remembered, the newest: more than are sent ahead of their acknowledgement."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,8 @@
-"""What every sink that writes over HTTP must keep, against `tests/write_server.py`.
+"""What every sink must keep, and what those that write over HTTP must keep besides.
 
-A subclass gives the fixture `connect`: called with a url and a deadline, it makes the sink.
+A subclass of `SinkConformance` gives the fixture `far_side`: where the sink writes to, and which
+can be taken away. One of `HttpSinkConformance` gives `connect`: called with a url and a deadline,
+it makes the sink; its far side is `tests/write_server.py`.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -20,6 +23,8 @@ from tests.write_server import Answer, WriteServer
 Connect = Callable[[str, float], Sink]
 
 WORDS = b'{"code": "some code", "message": "the far side\'s own words"}'
+TIME_NS = 1_763_859_600_000_000_000
+DEADLINE_S = 10.0
 
 
 def packet(*lines: bytes, first: int = 1) -> Packet:
@@ -29,7 +34,104 @@ def packet(*lines: bytes, first: int = 1) -> Packet:
     return Packet(ids, b"".join(line + b"\n" for line in lines), offsets)
 
 
+def sample(number: int) -> bytes:
+    """A line that every far side can hold; its value is the number, its second as well."""
+    series = b"sample,enterprise=acme,site=guiyang,area=a,line=l,machine=press-01,signal=speed"
+    return b"%b value=%d,status=0i %d" % (series, number, TIME_NS + number * 10**9)
+
+
+class FarSide(Protocol):
+    """A far side of a kind, and how to make a sink that writes there."""
+
+    holds_anything: bool
+    """Whether it can hold lines of any measurement."""
+
+    def sink(self) -> Sink:
+        """A new sink."""
+
+    def values(self) -> set[float]:
+        """The values of the samples that have arrived."""
+
+    def leave(self) -> None:
+        """It is not there any more."""
+
+    def come_back(self) -> None:
+        """It is there again."""
+
+
 class SinkConformance:
+    """The tests; names are what is promised."""
+
+    @pytest.fixture
+    def far_side(self) -> FarSide:
+        raise NotImplementedError
+
+    def test_what_it_took_has_arrived(self, far_side: FarSide) -> None:
+        sink = far_side.sink()
+        assert sink.send(packet(*map(sample, range(100)))) == 0  # lines that it cannot hold
+        assert sink.send(packet(sample(100), first=101)) == 0
+        wait_for(lambda: far_side.values() == set(range(101)))
+        sink.close()
+
+    def test_a_far_side_that_is_not_there_is_unreachable_and_what_came_to_nothing_is_taken_later(
+        self, far_side: FarSide
+    ) -> None:
+        sink = far_side.sink()
+        sink.send(packet(sample(1)))
+        far_side.leave()
+        for _ in range(2):
+            with pytest.raises(SinkUnreachable) as caught:
+                sink.send(packet(sample(2), sample(3), first=2))
+            assert len(str(caught.value)) > 10
+        far_side.come_back()
+        sink.send(packet(sample(2), sample(3), first=2))
+        wait_for(lambda: far_side.values() >= {2, 3})
+        sink.close()
+
+    def test_a_packet_sent_again_changes_nothing(self, far_side: FarSide) -> None:
+        sink = far_side.sink()
+        for _ in range(3):
+            assert sink.send(packet(sample(1), sample(2))) == 0
+        wait_for(lambda: far_side.values() == {1, 2})
+        sink.close()
+
+    def test_another_sink_goes_on_where_the_first_one_ended(self, far_side: FarSide) -> None:
+        for number in range(3):
+            sink = far_side.sink()
+            sink.send(packet(sample(number), first=number + 1))
+            sink.close()
+        wait_for(lambda: far_side.values() == {0, 1, 2})
+
+    def test_what_it_cannot_hold_is_counted_and_the_rest_arrives(self, far_side: FarSide) -> None:
+        sink = far_side.sink()
+        foreign = b"boiler,room=1 pressure=3 1763859600000000000"
+        withheld = sink.send(packet(foreign, sample(1), foreign))
+        assert withheld == (0 if far_side.holds_anything else 2)
+        wait_for(lambda: 1 in far_side.values())
+        sink.close()
+
+    def test_it_says_who_it_is_and_which_kind_of_server_it_writes_to(
+        self, far_side: FarSide
+    ) -> None:
+        sink = far_side.sink()
+        assert sink.name
+        sink.send(packet(sample(1)))
+        assert sink.flavour
+        sink.close()
+
+    def test_closing_it_without_having_sent_is_harmless(self, far_side: FarSide) -> None:
+        far_side.sink().close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until it is so, within `DEADLINE_S`."""
+    until_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < until_s, "it did not come about"
+        time.sleep(0.01)
+
+
+class HttpSinkConformance:
     """The tests; names are what is promised."""
 
     @pytest.fixture

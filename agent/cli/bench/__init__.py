@@ -7,9 +7,9 @@ this moment: compare within one run.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -101,7 +101,7 @@ def wire(
     try:
         if profile:
             rows = opcua.profile(seconds)
-            print_json(rows) if json else print_data("\n".join(opcua.tell_profile(rows)))
+            _print_profile(rows, "notifications", json)
             return
         say(f"1,000 signals, {opcua.RUNS} runs: 1,000, 100 and 10 notifications a message; asyncua")
         figures = opcua.measure(seconds)
@@ -111,6 +111,39 @@ def wire(
     except AndonError as error:
         fail(error)
     _print(figures, opcua.FIGURES, json)
+
+
+@bench.command(name="mqtt")
+def broker(
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each client is measured.")] = 2,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Only print where the source's time goes.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure the way from an MQTT broker to batches.
+
+    A publisher keeps mosquitto on this machine busy; what mosquitto uses of the processor, and
+    paho's own way, are measured beside ours. Needs mosquitto: apt-get install mosquitto.
+    """
+    from agent.cli.bench import mqtt
+
+    try:
+        if profile:
+            _print_profile(mqtt.profile(seconds), "messages", json)
+            return
+        say(f"1,000 signals, {mqtt.RUNS} runs: JSON at QoS 0 and 1, Sparkplug; paho")
+        figures = mqtt.measure(seconds)
+        say(mqtt.bottleneck(figures))
+    except AndonError as error:
+        fail(error)
+    _print(figures, mqtt.FIGURES, json)
+
+
+def _print_profile(rows: Sequence[Mapping[str, Any]], what: str, json: bool) -> None:
+    from agent.cli.bench.client import tell_profile
+
+    print_json(rows) if json else print_data("\n".join(tell_profile(rows, what)))
 
 
 def _print(figures: Mapping[str, float], titles: Titles, json: bool) -> None:

@@ -10,7 +10,16 @@ import typer
 from agent.cli.check.preview import preview
 from agent.cli.check.preview import tell as tell_preview
 from agent.cli.terminal import fail, print_data, print_json
-from agent.config import Config, config_error, examine, signals
+from agent.config import (
+    Config,
+    InfluxdbConfig,
+    SinkConfig,
+    SparkplugSinkConfig,
+    UnsSinkConfig,
+    config_error,
+    examine,
+    signals,
+)
 from agent.config import schema as config_schema
 from agent.config.opcua.server import DEPRECATED
 from agent.errors import AndonError
@@ -83,6 +92,8 @@ def summarise(config: Config) -> dict[str, Any]:
             "address": mqtt.url,
             "signals": len(mqtt.signals),
             "topics": [topic.filter for topic in mqtt.topics],
+            "sparkplug": sorted(mqtt.sparkplug.filters) if mqtt.sparkplug else [],
+            "verify_name": mqtt.verify_name,
         }
         for mqtt in config.mqtt
     ]
@@ -95,18 +106,20 @@ def summarise(config: Config) -> dict[str, Any]:
         "sources": sources,
         "signals": len(signals(config)) + sum(len(mqtt.signals) for mqtt in config.mqtt),
         "signals_max": config.gateway.signals_max,
-        "sinks": [
-            {
-                "name": sink.name,
-                "kind": "influxdb",
-                "address": sink.url,
-                "bucket": sink.bucket,
-                "flavour": sink.flavour,
-            }
-            for sink in config.influxdb
-        ],
+        "sinks": [_sink(config, sink) for sink in config.sinks],
         "detect": config.detect.model_dump(),
     }
+
+
+def _sink(config: Config, sink: SinkConfig) -> dict[str, Any]:
+    kinds = {InfluxdbConfig: "influxdb", SparkplugSinkConfig: "sparkplug", UnsSinkConfig: "uns"}
+    said = {"name": sink.name, "kind": kinds[type(sink)], "address": sink.url}
+    if isinstance(sink, InfluxdbConfig):
+        return said | {"bucket": sink.bucket, "flavour": sink.flavour}
+    if isinstance(sink, UnsSinkConfig):
+        return said | {"prefix": sink.prefix, "verify_name": sink.verify_name}
+    group, node = sink.group or config.path.enterprise, sink.node or config.gateway.name
+    return said | {"group": group, "node": node, "verify_name": sink.verify_name}
 
 
 def tell(summary: dict[str, Any]) -> str:
@@ -124,8 +137,7 @@ def tell(summary: dict[str, Any]) -> str:
     ]
     rows.append(("signals", f"{summary['signals']:,} named, {summary['signals_max']:,} at most"))
     rows += [
-        ("sink", f"{sink['name']}, {sink['address']}, bucket {sink['bucket']}{_flavour(sink)}")
-        for sink in summary["sinks"]
+        ("sink", f"{sink['name']}, {sink['address']}, {_sends(sink)}") for sink in summary["sinks"]
     ] or [("sink", "none: what is read goes nowhere")]
     detect = summary["detect"]
     on = f"on, after {detect['warmup_s']:g} s of learning" if detect["enabled"] else "off"
@@ -139,7 +151,7 @@ def _reads(source: dict[str, Any]) -> str:
         every = f"sent every {source['publishing_interval_ms']:,} ms"
         return f"{_count(source['signals'], 'signal')}{events}, {every}{_in_clear(source)}"
     named = f", {_count(source['signals'], 'signal')} described" if source["signals"] else ""
-    return f"{', '.join(source['topics'])}{named}"
+    return f"{', '.join(source['topics'] + source['sparkplug'])}{named}{_any_name(source)}"
 
 
 def _in_clear(source: dict[str, Any]) -> str:
@@ -159,8 +171,18 @@ def _keeps(outbox: dict[str, Any]) -> str:
     )
 
 
-def _flavour(sink: dict[str, Any]) -> str:
-    return "" if sink["flavour"] == "auto" else f", {sink['flavour']}"
+def _sends(sink: dict[str, Any]) -> str:
+    if sink["kind"] == "influxdb":
+        flavour = "" if sink["flavour"] == "auto" else f", {sink['flavour']}"
+        return f"bucket {sink['bucket']}{flavour}"
+    if sink["kind"] == "sparkplug":
+        return f"Sparkplug B as {sink['group']}/{sink['node']}{_any_name(sink)}"
+    below = f" below {sink['prefix']}" if sink["prefix"] else ""
+    return f"unified namespace{below}{_any_name(sink)}"
+
+
+def _any_name(broker: dict[str, Any]) -> str:
+    return "" if broker["verify_name"] else ", the name in its certificate not looked at"
 
 
 def _count(number: int, noun: str) -> str:

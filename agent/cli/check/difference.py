@@ -12,11 +12,19 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, TypeVar
 
-from agent.config import Config, MqttConfig, OpcuaConfig, OpcuaSignalConfig
+from agent.config import (
+    Config,
+    MqttConfig,
+    OpcuaConfig,
+    OpcuaSignalConfig,
+    PathConfig,
+    SparkplugHostConfig,
+)
 from agent.config import signals as configured_signals
 from agent.config.explain import options
 from agent.config.fields import Table
-from agent.config.opcua.server import ON_THE_CONNECTION
+from agent.config.mqtt import ON_THE_CONNECTION as ON_A_BROKERS
+from agent.config.opcua.server import ON_THE_CONNECTION as ON_A_SERVERS
 from agent.config.problems import written
 from agent.signals import Signal
 
@@ -106,7 +114,7 @@ def difference(old: Config, new: Config) -> Difference:
     ]
     return Difference(
         sources=tuple(_sources(old, applied(old, new))),
-        sinks=tuple(_tables(old.influxdb, new.influxdb)),
+        sinks=tuple(_tables(old.sinks, new.sinks)),
         machines=tuple(_tables(old.machines, new.machines)),
         restart=tuple(restart),
     )
@@ -131,8 +139,9 @@ def _sources(old: Config, new: Config) -> Iterator[Change]:
         what, found = _what(was, now), _options(was, now)
         signals = signals_before.get(name, {}), signals_after.get(name, {})
         topics = _topics(was), _topics(now)
+        living = ON_A_BROKERS if isinstance(now, MqttConfig) else ON_A_SERVERS
         if what == "changed" and (
-            any(option.name not in ON_THE_CONNECTION for option in found)
+            any(option.name.split(".")[0] not in living for option in found)
             or _turns_text(*signals, everywhere=isinstance(now, MqttConfig))
             or _turns_text(*topics)
         ):
@@ -181,7 +190,9 @@ def _options(was: Table | None, now: Table | None, prefix: str = "") -> list[Opt
     found = []
     for key in known:
         before, after = getattr(was, key, None), getattr(now, key, None)
-        if key not in _LISTS and before != after:
+        if isinstance(before, SparkplugHostConfig) and isinstance(after, SparkplugHostConfig):
+            found += _options(before, after, f"{prefix}{key}.")
+        elif key not in _LISTS and before != after:
             found.append(Option(prefix + key, _shown(key, before), _shown(key, after)))
     return found
 
@@ -189,8 +200,10 @@ def _options(was: Table | None, now: Table | None, prefix: str = "") -> list[Opt
 def _shown(key: str, value: Any) -> str:
     if value is None:
         return _NOTHING
-    if isinstance(value, Table):
+    if isinstance(value, PathConfig):
         return "/".join(str(part) for part in value.model_dump().values())
+    if isinstance(value, Table):
+        return "a table"
     return f"{value:.15g}" if isinstance(value, float) else written((key,), value)
 
 

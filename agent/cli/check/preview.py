@@ -143,8 +143,8 @@ def _since(config: Config, known: Mapping[Any, Signal], sinks: set[str]) -> Diff
         what: Any = "removed" if name not in read else "changed" if stored else "added"
         if items or what != "changed":
             sources.append(Change(name, what, signals=items))
-    named = {sink.name for sink in config.influxdb}
-    changes = [Change(sink.name, "added") for sink in config.influxdb if sink.name not in sinks]
+    named = {sink.name for sink in config.sinks}
+    changes = [Change(sink.name, "added") for sink in config.sinks if sink.name not in sinks]
     changes += [Change(name, "removed") for name in sorted(sinks - named)]
     return Difference(sources=tuple(sources), sinks=tuple(changes))
 

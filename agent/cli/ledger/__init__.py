@@ -30,7 +30,7 @@ def ledger(
     asked what it holds. Exit code 6 where the ledger does not balance or a cloud lacks lines.
     """
     try:
-        from agent.cli.ledger.ask import far_sides, proof_of
+        from agent.cli.ledger.ask import brokers, far_sides, proof_of
         from agent.cli.ledger.compare import Sent
         from agent.config import load, load_gateway
         from agent.outbox import FILE_NAME
@@ -49,6 +49,7 @@ def ledger(
                 if sides
             }
         proofs = [proof_of(side, uuid, sent[side.name]) for side in sides if side.name in sent]
+        proofs += brokers(whole) if whole else []
     except AndonError as error:
         fail(error)
     if json:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import urllib3
 
 from agent.cli.ledger.compare import Proof, Sent, compare
-from agent.config import InfluxdbConfig
+from agent.config import Config, InfluxdbConfig
 from agent.errors import AndonError, ConfigError, SinkRefused
 from agent.sinks.influxdb.answers import refusal, silence
 from agent.sinks.influxdb.flavours import AUTO, recognised
@@ -61,6 +61,12 @@ def far_sides(
         )
         for sink in sinks
     ]
+
+
+def brokers(config: Config) -> list[Proof]:
+    """The sinks that cannot be asked at all."""
+    why = "an MQTT broker keeps no account of line ids"
+    return [Proof(sink.name, sink.url, why) for sink in (*config.sparkplug, *config.uns)]
 
 
 def proof_of(side: FarSide, outbox: str, sent: Sent) -> Proof:

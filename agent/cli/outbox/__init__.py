@@ -132,7 +132,7 @@ def import_(
             raise ConfigError(
                 f"{file} is this gateway's own outbox", "its service sends it: `andon run`"
             )
-        done = send(file, _sink(settings, sink), say)
+        done = send(file, settings, _sink(settings, sink), say)
     except AndonError as error:
         fail(error)
     print_json(done.document()) if json else print_data("\n".join(sent(done.document())))
@@ -160,10 +160,19 @@ def _check_stopped(source: Path) -> None:
 
 def _sink(config: Any, name: str) -> Any:
     named = {sink.name: sink for sink in config.influxdb}
+    if name in {sink.name for sink in (*config.sparkplug, *config.uns)}:
+        raise ConfigError(
+            f"the sink {name} speaks MQTT, and a broker does not tell lines of another gateway "
+            "from this one's",
+            f"send them to one that speaks HTTP: {', '.join(named) or 'there is none'}",
+        )
     if name and name not in named:
         raise ConfigError(
             f"there is no sink {name!r}", f"the configuration has {', '.join(named) or 'none'}"
         )
     if not name and len(named) != 1:
-        raise ConfigError(f"the configuration has {len(named)} sinks", "say which one with --sink")
+        raise ConfigError(
+            f"the configuration has {len(named)} sinks that can take them",
+            "say which one with --sink" if named else "add an [[influxdb]] table",
+        )
     return named[name or next(iter(named))]

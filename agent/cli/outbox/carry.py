@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from agent.cli.outbox.tell import lines
 from agent.cli.service.assemble import forwarder
-from agent.config import InfluxdbConfig
+from agent.config import Config, InfluxdbConfig
 from agent.errors import AndonError, OutboxError, SinkRefused, SinkUnreachable
 from agent.forward import Forwarder
 from agent.outbox import Commit
@@ -69,13 +69,13 @@ class Sent:
         return values | {"error": None if self.error is None else str(self.error)}
 
 
-def send(file: Path, config: InfluxdbConfig, say: Callable[[str], None]) -> Sent:
+def send(file: Path, config: Config, sink: InfluxdbConfig, say: Callable[[str], None]) -> Sent:
     """Send all that waits in `file` to this sink; `say` is told how it goes. Raises OutboxError."""
     _check(file)
     with closing(
         open_outbox(
             file,
-            [config.name],
+            [sink.name],
             bytes_max=UNLIMITED,
             age_max_ns=UNLIMITED,
             reserve_bytes=0,
@@ -83,7 +83,7 @@ def send(file: Path, config: InfluxdbConfig, say: Callable[[str], None]) -> Sent
         )
     ) as outbox:
         before = outbox.ledger()
-        sending = forwarder(outbox, config, backlog_lines_per_s=AT_ONCE)
+        sending = forwarder(outbox, config, sink, backlog_lines_per_s=AT_ONCE)
         sending.start()
         try:
             error = _watch(outbox, sending, say)
@@ -92,14 +92,14 @@ def send(file: Path, config: InfluxdbConfig, say: Callable[[str], None]) -> Sent
         finally:
             sending.stop(0)
         after = outbox.ledger()
-        was, now = before.sinks[config.name], after.sinks[config.name]
+        was, now = before.sinks[sink.name], after.sinks[sink.name]
         damaged = after.lines.dropped["damaged"] - before.lines.dropped["damaged"]
         if damaged and not now.waiting:
             error = OutboxError(f"{file} could not be read as a whole", "export it once more")
         return Sent(
             str(file),
             outbox.uuid,
-            config.name,
+            sink.name,
             now.acknowledged - was.acknowledged,
             now.withheld - was.withheld,
             now.dead_letter - was.dead_letter,

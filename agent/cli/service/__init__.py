@@ -23,7 +23,8 @@ from agent.derive import Derived
 from agent.ledger import Ledger
 from agent.lines.report import agent_version
 from agent.sources import Source
-from agent.sources.opcua.wire import Decoder
+from agent.sources.mqtt import warming
+from agent.sources.quarantine import Rejected
 from agent.status import StatusServer
 
 __all__ = ["Files", "Service", "release_start", "share_heaps", "warm_up"]
@@ -42,7 +43,7 @@ class Service:
     def __init__(self, config: Config, files: Files, *, healthy_s: float = HEALTHY_S) -> None:
         share_heaps()
         folder = Path(config.gateway.data)
-        parts = self._parts = assemble(config, self._tell)
+        parts = self._parts = assemble(config, self._tell, self._tell_rejected)
         self._reload = Reload(
             Living(
                 parts.pipeline,
@@ -57,7 +58,11 @@ class Service:
             files,
             healthy_s=healthy_s,
         )
-        answers = {"status": self.status, "config": self._reload.in_use}
+        answers = {
+            "status": self.status,
+            "config": self._reload.in_use,
+            "rejected": parts.wiring.rejected,
+        }
         self._status = StatusServer(folder, answers)
         self._folder = folder
         self._started_ns = parts.clock.now_ns()
@@ -92,14 +97,15 @@ class Service:
 
     async def _warm_up(self) -> None:
         """Have the kernels compiled, or loaded, before machines are connected."""
-        warming = asyncio.gather(
+        compiling = asyncio.gather(
             asyncio.to_thread(warm_up),
-            *(asyncio.to_thread(Decoder) for _ in self._reload.config.opcua[:1]),
+            asyncio.to_thread(self._parts.wiring.warm_up, self._reload.config),
+            *(asyncio.to_thread(warming.warm_up) for _ in self._reload.config.mqtt[:1]),
         )
-        done, _ = await asyncio.wait([warming], timeout=WARM_UP_SAID_S)
+        done, _ = await asyncio.wait([compiling], timeout=WARM_UP_SAID_S)
         if not done:
             log.info("compiling, as once after each installation; this may take a minute")
-        await warming
+        await compiling
 
     async def _run_until(self, stop: asyncio.Event) -> None:
         """Run the pipeline; nothing is reloaded any more once it stops."""
@@ -167,6 +173,10 @@ class Service:
     def _tell(self, derived: Derived) -> None:
         if self._status.watched:
             self._status.publish(events(derived, self._parts.table))
+
+    def _tell_rejected(self, rejected: Rejected) -> None:
+        if self._status.watched:
+            self._status.publish([rejected.document()])
 
 
 def _redelivered(source: Source | None) -> int:

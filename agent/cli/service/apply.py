@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from agent.cli.check.difference import Difference
-from agent.config import Config, InfluxdbConfig
+from agent.config import Config, SinkConfig
 from agent.errors import SinkUnreachable
 from agent.ledger import Ledger
 from agent.lines.report import Reporter
@@ -82,6 +82,9 @@ class Sources(Protocol):
     def room_for(self, config: Config) -> None:
         """Raises SignalsFull."""
 
+    def warm_up(self, config: Config) -> None:
+        """Compile what its sources need."""
+
     def build(self, config: Config, name: str) -> Source:
         """The source of this name."""
 
@@ -139,14 +142,14 @@ class Living:
     """The parts of a running service that a reload changes.
 
     forwarders : one a sink; the list is changed
-    forwarder : makes one for a sink
+    forwarder : makes one for a sink of a configuration
     """
 
     pipeline: Running
     derive: Deriving
     wiring: Sources
     forwarders: list[Any]
-    forwarder: Callable[[InfluxdbConfig], Sending]
+    forwarder: Callable[[Config, SinkConfig], Sending]
     outbox: Holding
     now_ns: Callable[[], int]
 
@@ -166,6 +169,8 @@ async def apply(
         if source.what in ("added", "reconnects")
         or (source.what == "changed" and not await _in_place(living, config, source.name))
     ]
+    if anew:
+        await asyncio.to_thread(living.wiring.warm_up, config)
     for name in (*gone, *anew):
         await _let_go(living, name, comes_back=name in anew)
     await living.pipeline.drained()
@@ -218,7 +223,7 @@ async def _change_sinks(
     living: Living, names: Sequence[str], config: Config, kept: Iterable[str]
 ) -> None:
     """Sinks of these names begin, end, or begin again as the configuration now says."""
-    tables = {sink.name: sink for sink in config.influxdb}
+    tables = {sink.name: sink for sink in config.sinks}
     stopping = [forwarder for forwarder in living.forwarders if forwarder.name in names]
     await asyncio.gather(
         *(_stop(forwarder, 0 if forwarder.name in tables else DRAIN_S) for forwarder in stopping)
@@ -228,7 +233,7 @@ async def _change_sinks(
     await let_go(living, list(dict.fromkeys([*tables, *kept])))
     for name in names:
         if name in tables:
-            forwarder = living.forwarder(tables[name])
+            forwarder = living.forwarder(config, tables[name])
             living.forwarders.append(forwarder)
             forwarder.start()
 

@@ -16,8 +16,9 @@ import numpy as np
 
 from agent.batch import Batch
 from agent.cli.check.difference import source_tables
+from agent.cli.service.sinks import new_sink
 from agent.cli.service.wiring import Wiring
-from agent.config import Config, InfluxdbConfig
+from agent.config import Config, SinkConfig
 from agent.derive import NO_CHECKPOINT, Derive, Derived, DetectSettings
 from agent.errors import OutboxError
 from agent.forward import Forwarder, Limits
@@ -30,7 +31,7 @@ from agent.outbox.sqlite import SqliteOutbox, open_outbox
 from agent.pipeline import Clock, Pipeline, PipelineSettings
 from agent.pipeline.recover import recover
 from agent.signals import SECOND_NS, Path, Signal, SignalTable
-from agent.sinks.influxdb import InfluxdbSink
+from agent.sources.quarantine import Rejected
 
 MEGABYTE: Final = 1 << 20
 DAY_NS: Final = 86_400 * SECOND_NS
@@ -49,17 +50,24 @@ class Parts:
     clock: Clock
 
 
-def assemble(config: Config, publish: Callable[[Derived], None]) -> Parts:
-    """All parts, none of them running. Raises OutboxError, SignalsFull."""
+def assemble(
+    config: Config,
+    publish: Callable[[Derived], None],
+    tell_rejected: Callable[[Rejected], None] = lambda rejected: None,
+) -> Parts:
+    """All parts, none of them running. Raises OutboxError, SignalsFull.
+
+    publish : told of what is derived; tell_rejected : of payloads that could not be read
+    """
     clock = Clock()
     outbox = _open(config, clock)
     table = SignalTable(config.gateway.signals_max, outbox.signals())
     recovered = recover(outbox, table, detect_settings(config), clock.now_ns())
-    wiring = Wiring(table, clock.now_ns)
+    wiring = Wiring(table, clock.now_ns, tell_rejected)
     sources = [wiring.build(config, name) for name in source_tables(config)]
     wiring.renew(config)
     recovered.derive.reconfigure(clock.now_ns())
-    forwarders = [forwarder(outbox, sink, now_ns=clock.now_ns) for sink in config.influxdb]
+    forwarders = [forwarder(outbox, config, sink, now_ns=clock.now_ns) for sink in config.sinks]
     pipeline = Pipeline(
         table,
         sources,
@@ -77,12 +85,13 @@ def assemble(config: Config, publish: Callable[[Derived], None]) -> Parts:
 
 def forwarder(
     outbox: SqliteOutbox,
-    sink: InfluxdbConfig,
+    config: Config,
+    sink: SinkConfig,
     *,
     backlog_lines_per_s: int | None = None,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> Forwarder:
-    """What takes the outbox's lines to this sink; not started.
+    """What takes the outbox's lines to this sink of the configuration; not started.
 
     backlog_lines_per_s : instead of what the sink's table says
     """
@@ -92,16 +101,7 @@ def forwarder(
     )
     return Forwarder(
         outbox,
-        InfluxdbSink(
-            sink.name,
-            url=sink.url,
-            token=sink.token.get_secret_value(),
-            outbox=outbox.uuid,
-            org=sink.org,
-            bucket=sink.bucket,
-            timeout_s=sink.timeout_s,
-            flavour=sink.flavour,
-        ),
+        new_sink(config, sink, outbox.uuid, now_ns),
         limits=limits,
         now_ns=now_ns,
     )
@@ -157,7 +157,7 @@ def _open(config: Config, clock: Clock) -> SqliteOutbox:
         ) from error
     return open_outbox(
         folder / FILE_NAME,
-        [sink.name for sink in config.influxdb],
+        [sink.name for sink in config.sinks],
         bytes_max=config.outbox.bytes_max_mb * MEGABYTE,
         age_max_ns=round(config.outbox.age_max_days * DAY_NS),
         now_ns=clock.now_ns,

@@ -238,7 +238,7 @@ def _not_connected(name: str, living: Living) -> str:
 
 
 def _sinks(config: Config) -> list[str]:
-    return [sink.name for sink in config.influxdb]
+    return [sink.name for sink in config.sinks]
 
 
 def _moment(time_ns: int) -> str:

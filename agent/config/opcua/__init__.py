@@ -8,6 +8,7 @@ from agent.config.opcua.signal import (
     Grade,
     LimitsConfig,
     OpcuaSignalConfig,
+    State,
 )
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "OpcuaEventsConfig",
     "OpcuaSignalConfig",
     "PackmlState",
+    "State",
 ]

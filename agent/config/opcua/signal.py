@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from agent.config.fields import Name, NodeId, SignalName, Table, broken
+from agent.config.fields import UNIT_CHARS_MAX, Name, NodeId, SignalName, Table, broken
 from agent.signals import Kind
 
 Grade = Literal["general", "important", "core"]
@@ -20,6 +20,19 @@ SamplingMs = Annotated[int, Field(ge=1, le=60_000)]
 
 QueueSize = Annotated[int, Field(ge=1, le=10_000)]
 """Changes of one variable that a server keeps between two publications."""
+
+
+def _state_is_text(state: bool, info: ValidationInfo) -> bool:
+    if state and info.data.get("kind") not in (None, "text"):
+        raise broken(
+            'it must come with kind = "text": a state is told by its name',
+            'read numbers that stand for states with kind = "discrete"',
+        )
+    return state
+
+
+State = Annotated[bool, AfterValidator(_state_is_text)]
+"""Of a text, whether it says its machine's state; stands behind `kind` in its table."""
 
 
 class LimitsConfig(Table):
@@ -76,9 +89,9 @@ class OpcuaSignalConfig(Table):
         None, gt=0, le=1e9, allow_inf_nan=False, examples=[25_600], validate_default=True
     )
     """Of a waveform: how many values a second its arrays hold."""
-    state: bool = False
+    state: State = False
     """Of text: it says the machine's state, by its PackML name."""
-    unit: str = Field("", max_length=32)
+    unit: str = Field("", max_length=UNIT_CHARS_MAX)
     """Its unit, as people write it."""
     limits: LimitsConfig = LimitsConfig()
     """Its limits, in its unit."""
@@ -109,16 +122,6 @@ class OpcuaSignalConfig(Table):
         if kind not in (None, "waveform") and rate_hz is not None:
             raise broken('it must come with kind = "waveform"', "leave it out")
         return rate_hz
-
-    @field_validator("state")
-    @classmethod
-    def _state_is_text(cls, state: bool, info: ValidationInfo) -> bool:
-        if state and info.data.get("kind") not in (None, "text"):
-            raise broken(
-                'it must come with kind = "text": a state is told by its name',
-                'read numbers that stand for states with kind = "discrete"',
-            )
-        return state
 
     @field_validator("deadband")
     @classmethod

@@ -1,16 +1,17 @@
 """The MQTT source: topics of one broker, under paho's connection.
 
-Enters: PUBLISH packets with JSON payloads. Leaves: batches of what came since the last one, at
-least every heartbeat; each vouches for the time up to now less an allowance (`vouch.py`) for
-sensors' own clocks. How long a single value holds without news is its signal's `hold_ns`.
-Fails: SourceUnreachable when the broker does not answer or the connection is lost, SourceRefused
-when it says no. A payload that cannot be read is counted, said once a minute, and acknowledged,
-so that it never stops the line.
+Enters: PUBLISH packets: numbers, text, JSON, CSV, waveforms, Sparkplug B. Leaves: batches of what
+came since the last one, at least every heartbeat; each vouches for the time up to now less an
+allowance (`vouch.py`) for sensors' own clocks. How long a single value holds without news is its
+signal's `hold_ns`. Fails: SourceUnreachable when the broker does not answer or the connection is
+lost, SourceRefused when it says no. A payload that cannot be read is counted, kept for a look
+(`quarantine`), and acknowledged, so that it never stops the line.
 
-QoS 1 messages are acknowledged by hand after the commit, in the connection they came in. One that
-outlived its connection is the broker's to send again, and is recognised then (`redelivery.py`):
-its samples are taken already. A session that the broker kept begins with its backlog; until that
-has come, time stands still, or all of it would be late.
+QoS 1 and 2 messages are acknowledged by hand after the commit, in the connection they came in (of
+QoS 2 with PUBREC, since with that the broker gives them into our hands). One that outlived its
+connection is the broker's to send again, and is recognised then (`redelivery.py`): its samples are
+taken already. A session that the broker kept begins with its backlog; until that has come, time
+stands still, or all of it would be late.
 """
 
 from __future__ import annotations
@@ -24,16 +25,21 @@ from typing import Any, Final
 
 from agent.batch import Batch
 from agent.config import MqttConfig
-from agent.errors import SourceError
-from agent.sources import NO_ACK, Ack, Packets
+from agent.errors import SourceError, SourceUnreachable
+from agent.mqtt import Version
+from agent.sources import NO_ACK, REDELIVERED_MAX, Ack, Packets
 from agent.sources.mqtt.connection import Connection
 from agent.sources.mqtt.decode import Decoder, Resolve
-from agent.sources.mqtt.redelivery import Redelivery, Sorted, packets_of
+from agent.sources.mqtt.packets import WireError, publishes
+from agent.sources.mqtt.redelivery import Redelivery, Sorted
+from agent.sources.mqtt.sparkplug import Host
+from agent.sources.mqtt.sparkplug import Resolve as ResolveMetric
+from agent.sources.quarantine import Quarantine
 from agent.sources.vouch import Vouch
 
 log = logging.getLogger("andon.mqtt")
 
-BATCH_MESSAGES_MAX: Final = 5_000
+BATCH_BYTES_MAX: Final = 4 << 20
 HEARTBEAT_S: Final = 0.1
 GATHER_S: Final = 0.02
 """How long a batch waits for company."""
@@ -42,15 +48,20 @@ SETTLE_S: Final = 1.0
 """After connecting, time stands still this long: retained messages and the backlog come first."""
 BACKLOG_MAX_S: Final = 120.0
 """After so long, messages that are old are so because a sensor's clock is wrong."""
-URGENT_MESSAGES: Final = 10
-"""Half of mosquitto's max_inflight_messages: so many unacknowledged ones make a commit urgent."""
+WINDOW_MIN: Final = 20
+"""Messages that any broker sends ahead of their acknowledgement: mosquitto's default."""
+RECEIVE_MAX: Final = REDELIVERED_MAX // 2
+"""Messages that a broker of MQTT 5 is allowed to send ahead: fewer than are known again."""
+VERSIONS: Final[tuple[Version, ...]] = ("5", "3.1.1")
+"""What `auto` tries."""
 
 
 class MqttSource:
     """One MQTT broker.
 
-    resolve : gives the id and kind of a topic's signal
+    resolve, resolve_metric : give the id and kind of what a topic, or a Sparkplug metric, brings
     now_ns : the gateway's clock, UTC
+    quarantine : payloads that could not be read
     """
 
     def __init__(
@@ -58,13 +69,21 @@ class MqttSource:
         config: MqttConfig,
         client_id: str,
         resolve: Resolve,
+        resolve_metric: ResolveMetric,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self.quarantine = Quarantine(config.name, now_ns)
         self._config = config
         self._client_id = client_id
         self._now_ns = now_ns
-        self._resolve = resolve
-        self._decoder = Decoder(config, resolve)
+        self._resolvers = resolve, resolve_metric
+        self._host = (
+            None
+            if config.sparkplug is None
+            else Host(config.sparkplug, resolve_metric, now_ns, self._publish, self.quarantine)
+        )
+        self._decoder = Decoder(config, resolve, self.quarantine, self._host)
+        self._version = VERSIONS[0] if config.version == "auto" else config.version
         self._redelivery = Redelivery()
         self._connection: Connection | None = None
         self._connections = 0
@@ -73,6 +92,7 @@ class MqttSource:
         self._has_session = False
         self._held: set[str] = set()
         self._unacknowledged = 0
+        self._window = WINDOW_MIN
         self._vouch = Vouch(LATENESS_NS)
         self._connected_s = 0.0
         self._has_backlog = False
@@ -99,39 +119,34 @@ class MqttSource:
 
     def rejected(self) -> dict[str, int]:
         """Messages that brought no sample, by cause."""
-        return dict(self._decoder.rejected)
+        return dict(self.quarantine.rejected)
 
     def missed(self) -> dict[str, int]:
-        """A broker does not say what it let go."""
-        return {}
+        """Sparkplug numbers its messages; else a broker does not say what it let go."""
+        return {} if self._host is None else dict(self._host.missed)
 
     def recovered(self) -> dict[str, int]:
         """What the broker kept comes as all else does."""
         return {}
 
-    def signal_of(self, topic: str) -> int | None:
-        """The id of the signal that a topic brings; None where it brings none."""
-        return self._decoder.signal_of(topic)
-
     async def connect(self) -> None:
         """Connect and subscribe, within `connect_timeout_s`."""
         async with self._changing:
-            self._unacknowledged = 0
-            self._has_backlog = False
-            self._vouch = Vouch(LATENESS_NS)
-            self._connections += 1
-            filters = _filters(self._config)
-            connection = self._connection = Connection(self._config, self._client_id)
             try:
-                await connection.open(filters, self._held - filters)
-            finally:
-                if connection.kept is False:
-                    self._begin_session()
-            self._has_backlog = bool(connection.kept)
-            self._connected_s = time.monotonic()
-            self._held = filters
+                await self._connect()
+            except SourceError as error:
+                connection = self._connection
+                if not (
+                    self._config.version == "auto" and connection and connection.version_refused
+                ):
+                    raise
+                before, self._version = self._version, _other(self._version)
+                log.debug("%s (as MQTT %s; %s is tried)", error, before, self._version)
+                await self._connect()
 
-    async def apply(self, config: MqttConfig, resolve: Resolve) -> bool:
+    async def apply(
+        self, config: MqttConfig, resolve: Resolve, resolve_metric: ResolveMetric
+    ) -> bool:
         """Take a changed configuration; False where it needs a new source.
 
         Topics and signals are changed on the living connection; what the broker sent of removed
@@ -139,18 +154,20 @@ class MqttSource:
         """
         async with self._changing:
             connection, before = self._connection, self._config
+            if (config.sparkplug is None) != (before.sparkplug is None):
+                return False
             if connection is not None and connection.living:
                 if _of_connection(config) != _of_connection(before):
                     return False
-                self._decoder.renew(config, resolve)
+                self._renew(config, resolve, resolve_metric)
                 if not await self._subscribe_anew(connection, config):
-                    self._decoder.renew(before, self._resolve)
+                    self._renew(before, *self._resolvers)
                     self._decoder.settle()
                     return False
             else:
-                self._decoder.renew(config, resolve)
+                self._renew(config, resolve, resolve_metric)
             self._decoder.settle()
-            self._config, self._resolve = config, resolve
+            self._config, self._resolvers = config, (resolve, resolve_metric)
             return True
 
     async def batches(self) -> AsyncIterator[tuple[Batch, Ack]]:
@@ -166,14 +183,21 @@ class MqttSource:
                 return
             connection.news.clear()
             now_ns = self._now_ns()
-            messages = connection.take(BATCH_MESSAGES_MAX)
-            if connection.lost is not None and not messages:
+            chunks = connection.take(BATCH_BYTES_MAX)
+            if connection.lost is not None and not chunks:
+                self._lose()
                 raise connection.lost
             self._batches += 1
-            found = self._redelivery.sort(messages, self._connections, self._batches)
+            try:
+                packets = publishes(chunks, connection.version == "5")
+            except WireError as error:
+                raise SourceUnreachable(
+                    f"{self.name}: {self._config.url} sends what is not MQTT: {error}"
+                ) from error
+            found = self._redelivery.sort(packets, self._connections, self._batches)
             connection.acknowledge(found.committed)
-            batch = self._decoder.batch(found.fresh, now_ns, 0)
-            more = len(messages) == BATCH_MESSAGES_MAX
+            batch = self._decoder.batch(packets, found.fresh, now_ns)
+            more = connection.waiting
             if more:
                 connection.news.set()
             ack = self._ack(connection, found)
@@ -186,7 +210,43 @@ class MqttSource:
         """Say goodbye; a broker that does not answer is left."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._lose()
             await connection.close()
+
+    async def _connect(self) -> None:
+        self._unacknowledged = 0
+        self._window = WINDOW_MIN
+        self._has_backlog = False
+        self._vouch = Vouch(LATENESS_NS)
+        self._connections += 1
+        filters = filters_of(self._config)
+        connection = Connection(self._config, self._client_id, self._version, RECEIVE_MAX)
+        self._connection = connection
+        try:
+            await connection.open(filters, self._held - filters)
+        finally:
+            if connection.kept is False:
+                self._begin_session()
+        self._has_backlog = bool(connection.kept)
+        self._connected_s = time.monotonic()
+        self._held = filters
+        if self._host is not None:
+            self._host.connected()
+
+    def _renew(self, config: MqttConfig, resolve: Resolve, resolve_metric: ResolveMetric) -> None:
+        self._decoder.renew(config, resolve)
+        if self._host is not None and config.sparkplug is not None:
+            self._host.renew(config.sparkplug, resolve_metric)
+
+    def _publish(self, topic: str, payload: bytes) -> None:
+        """What a Sparkplug host has to say to its nodes."""
+        if self._connection is not None:
+            self._connection.publish(topic, payload)
+
+    def _lose(self) -> None:
+        """Whoever spoke over the connection may say anything meanwhile."""
+        if self._host is not None:
+            self._host.lost()
 
     def _begin_session(self) -> None:
         """The broker knows nothing of us: packet ids mean other messages from now on."""
@@ -200,7 +260,7 @@ class MqttSource:
 
     async def _subscribe_anew(self, connection: Connection, config: MqttConfig) -> bool:
         """Change the subscriptions; False where the broker does not let us, but lives."""
-        before, after = _filters(self._config), _filters(config)
+        before, after = filters_of(self._config), filters_of(config)
         added, removed = after - before, before - after
         self._held |= added
         try:
@@ -230,7 +290,7 @@ class MqttSource:
         return self._has_backlog
 
     def _ack(self, connection: Connection, found: Sorted) -> Ack:
-        if not found.packets:
+        if found.packets is None:
             return NO_ACK
         self._unacknowledged += len(found.owed)
         number = self._batches
@@ -241,14 +301,23 @@ class MqttSource:
                 self._unacknowledged -= len(found.owed)
                 connection.acknowledge(found.owed)
 
-        urgent = self._unacknowledged >= URGENT_MESSAGES
-        return Ack(call, urgent, packets_of(found.packets))
+        # A broker that sent so many ahead once would again; at half of it, it may wait soon.
+        self._window = min(max(self._window, self._unacknowledged), RECEIVE_MAX)
+        urgent = 2 * self._unacknowledged >= self._window
+        return Ack(call, urgent, found.packets)
 
 
-def _filters(config: MqttConfig) -> set[str]:
-    return {topic.filter for topic in config.topics}
+def filters_of(config: MqttConfig) -> set[str]:
+    """What is subscribed to. Sparkplug's sequence numbers bear no sharing."""
+    shared = "" if config.share is None else f"$share/{config.share}/"
+    filters = {f"{shared}{topic.filter}" for topic in config.topics}
+    return filters if config.sparkplug is None else filters.union(config.sparkplug.filters)
+
+
+def _other(version: Version) -> Version:
+    return VERSIONS[1 - VERSIONS.index(version)]
 
 
 def _of_connection(config: MqttConfig) -> dict[str, Any]:
     """The settings that need a new connection."""
-    return config.model_dump(exclude={"topics", "signals", "connect_timeout_s"})
+    return config.model_dump(exclude={"topics", "signals", "sparkplug", "connect_timeout_s"})

@@ -1,274 +1,260 @@
-"""From MQTT messages with JSON payloads to a batch.
+"""From MQTT messages to a batch.
 
-The loop over messages is Python's, as is paho's before it. A later version splits and decodes
-packets by a kernel instead; what it cannot decode comes here.
+Enters: PUBLISH packets as columns. Leaves: a batch, its rows in the order of the messages. Fails
+never: what cannot be read is counted and kept for a look (`quarantine`).
+
+A topic is looked up once and then known by number (`packets.Topics`). Payloads of a layout that was
+met before are read by a kernel (`layouts`); what the kernel will not read goes to the general
+decoder (`payloads`), one by one, is counted in `general`, and teaches the kernel its layout.
+Sparkplug's topics go to the host (`sparkplug`).
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from agent.batch import BAD, GOOD, Batch
+from agent.batch import Batch, Int32, Int64, Waveform
 from agent.config import MqttConfig, TopicConfig
+from agent.config.mqtt.sparkplug import NAMESPACE
 from agent.errors import SignalsFull
-from agent.sources import TEXT_MAX
+from agent.signals import Kind
+from agent.sources.mqtt.layouts import Layouts
+from agent.sources.mqtt.packets import Publishes, Topics
+from agent.sources.mqtt.payloads import (
+    Read,
+    Reading,
+    Unreadable,
+    as_number,
+    as_text,
+    is_inexact,
+    reader,
+)
+from agent.sources.mqtt.rows import Rows
+from agent.sources.mqtt.rules import Rules
+from agent.sources.mqtt.sparkplug import Host
+from agent.sources.quarantine import NO_SIGNAL, UNREADABLE, Quarantine
 
-log = logging.getLogger("andon.mqtt")
+Bool = npt.NDArray[np.bool_]
 
-TOPICS_MAX: Final = 100_000
-"""Distinct topics remembered; beyond it they are looked up anew."""
-SAY_EVERY_S: Final = 60.0
-SAY_TOPICS_MAX: Final = 10
-"""So many topics are spoken of in that time, each once; the others are only counted."""
-PAYLOAD_SHOWN_MAX: Final = 40
-NESTED_MAX: Final = 100
-"""Deeper JSON would run the interpreter out of stack, in whatever it happens to do just then."""
-_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-_UNIT_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
-
-Resolve = Callable[[TopicConfig, str, str], tuple[int, bool]]
-"""(topic rule, machine, signal) to the signal's id and whether it is text.
+Resolve = Callable[[TopicConfig, Mapping[str, str], str, str], tuple[int, Kind]]
+"""(topic rule, what its levels name, signal, unit) to the signal's id and kind.
 
 Raises ValueError for a name that cannot be one, SignalsFull for one too many.
 """
 
-
-class Message(Protocol):
-    """What is needed of a received message."""
-
-    @property
-    def topic(self) -> str:
-        """The topic it came under."""
-
-    @property
-    def payload(self) -> bytes | bytearray:
-        """What it carries."""
+MEMBERS_MAX: Final = 10_000
+"""Signals remembered of one topic; beyond it they are looked up anew."""
+FEW: Final = 64
+"""Messages read one by one before kernels are asked whether they know the others by now."""
+SPARKPLUG: Final = 0
+NOTHING: Final = 1
+"""Routes of topics that are Sparkplug's, and of those that no rule reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Route:
-    """Where a topic leads: a signal and how to read its payload."""
+_SPARKPLUG_TOPICS: Final = f"{NAMESPACE}/".encode()
+
+
+class _Member(NamedTuple):
+    """A signal that a topic brings."""
 
     number: int
-    text: bool
-    value: tuple[str, ...]
-    time: tuple[str, ...] | None
-    unit: str
+    kind: Kind
+
+
+@dataclass(slots=True)
+class _Route:
+    """Where a topic leads.
+
+    members : the signals it brings by the names that payloads give, None for the topic's own; None
+        for those that cannot be
+    """
+
+    topic: str
+    rule: TopicConfig
+    names: Mapping[str, str]
+    read: Read
+    members: dict[str | None, _Member | None] = field(default_factory=dict)
+
+    def member(self, name: str | None) -> tuple[int, bool] | None:
+        """A signal as layouts need it; None where kernels are not to read it."""
+        member = self.members.get(name)
+        if member is None or member.kind == "waveform":
+            return None
+        return member.number, member.kind == "text"
 
 
 class Decoder:
-    """Decodes messages of one broker; `rejected` counts by cause what brought no sample."""
+    """Decodes messages of one broker; `quarantine` counts by cause what brought no sample.
 
-    def __init__(self, config: MqttConfig, resolve: Resolve) -> None:
-        self.rejected: Counter[str] = Counter()
-        self._name = config.name
-        self._routes: dict[str, _Route | None] = {}
+    general : messages that no kernel read
+    inexact : whole numbers beyond 2^53, which lost digits
+    """
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        resolve: Resolve,
+        quarantine: Quarantine,
+        host: Host | None = None,
+    ) -> None:
+        self.general = 0
+        self.inexact = 0
+        self._quarantine = quarantine
+        self._host = host
+        self._topics = Topics()
+        self._layouts = Layouts()
+        self._full = False
+        self._routes: list[_Route | None] = []
         self.renew(config, resolve)
-        self._said: set[str] = set()
-        self._said_since_s = -math.inf
 
     def renew(self, config: MqttConfig, resolve: Resolve) -> None:
         """Decode by these rules from now on; until `settle`, topics without one as before."""
-        self._rules = [(rule, rule.topic.split("/")) for rule in config.topics]
-        self._resolve = resolve
-        self._leaving, self._routes = self._routes, {}
+        self._leaving = {route.topic: route for route in self._routes if route is not None}
+        self._rules, self._resolve = Rules(config.topics), resolve
+        self._forget()
 
     def settle(self) -> None:
         """Nothing is on its way any more of topics that have no rule."""
-        self._leaving, self._routes = {}, {}
+        self._leaving = {}
+        self._forget()
 
-    def signal_of(self, topic: str) -> int | None:
-        """The id of the signal that a topic brings; None where it brings none."""
-        route = self._route(topic, b"", None)
-        return None if route is None else route.number
+    def batch(self, messages: Publishes, fresh: Bool, received_ns: int) -> Batch:
+        """The samples of the fresh ones among these, in order; and what time has brought."""
+        rows = Rows()
+        routes = self._topics.routes(messages)
+        taken = np.flatnonzero(fresh)
+        self._find_routes(messages, taken[routes[taken] < 0], routes)
+        if self._host is not None:
+            rows.take(self._host.take(messages, taken[routes[taken] == SPARKPLUG], received_ns))
+            rows.take(self._host.look(received_ns), behind=len(messages))
+        if nothing := int(np.count_nonzero(routes[taken] == NOTHING)):
+            self._quarantine.rejected[NO_SIGNAL] += nothing
+        self._read_all(messages, taken[routes[taken] > NOTHING], routes, received_ns, rows)
+        if self._full:
+            self._forget()
+        return rows.batch(received_ns)
 
-    def batch(self, messages: Sequence[Message], received_ns: int, alive_until_ns: int) -> Batch:
-        """The messages' samples, in order."""
-        rows: list[tuple[int, int, float]] = []
-        texts: list[str] = []
-        for message in messages:
-            try:
-                row = self._row(message, received_ns, texts)
-            except (ValueError, KeyError, TypeError, OverflowError) as error:
-                self._reject("unreadable", message, error)
-                continue
-            if row is not None:
-                rows.append(row)
-        values = np.array([row[2] for row in rows], np.float64)
-        return Batch(
-            np.array([row[0] for row in rows], np.int32),
-            np.array([row[1] for row in rows], np.int64),
-            values,
-            np.where(np.isnan(values), np.uint32(BAD), np.uint32(GOOD)),
-            received_ns,
-            alive_until_ns,
-            tuple(texts),
-        )
+    def _read_all(
+        self, messages: Publishes, left: Int64, routes: Int32, received_ns: int, rows: Rows
+    ) -> None:
+        """Read by kernels what they know; of the rest a few, then again what they have learned."""
+        learned = 1
+        while len(left):
+            if learned:
+                decoded = self._layouts.decode(messages, left, routes, received_ns)
+                rows.add_decoded(decoded, messages, received_ns)
+                left = decoded.undone
+            few, left = left[:FEW], left[FEW:]
+            learned = sum(
+                self._read(row, int(routes[row]), messages, received_ns, rows)
+                for row in few.tolist()
+            )
 
-    def _row(
-        self, message: Message, received_ns: int, texts: list[str]
-    ) -> tuple[int, int, float] | None:
-        _refuse_depth(message.payload)
-        document = json.loads(message.payload, parse_constant=_refuse)
-        route = self._route(message.topic, message.payload, document)
-        if route is None:
-            self.rejected["no_signal"] += 1
-            return None
-        value = _at(document, route.value)
-        time_ns = received_ns
-        if route.time is not None:
-            time_ns = _time_ns(_at(document, route.time), route.unit)
-        if value is None:
-            return route.number, time_ns, math.nan
-        if route.text:
-            texts.append(_text(value))
-            return route.number, time_ns, float(len(texts) - 1)
-        return route.number, time_ns, _number(value)
+    def _forget(self) -> None:
+        """Look up every topic anew."""
+        self._full = False
+        self._topics.clear()
+        self._layouts.clear()
+        self._routes = [None, None]  # SPARKPLUG, NOTHING
 
-    def _route(self, topic: str, payload: bytes | bytearray, document: Any) -> _Route | None:
-        """Where a topic leads; a new one must bring a value before it becomes a signal."""
-        if topic in self._routes:
-            return self._routes[topic]
-        if len(self._routes) >= TOPICS_MAX:
-            self._routes.clear()
+    def _find_routes(self, messages: Publishes, new: Int64, routes: Int32) -> None:
+        """Look up the topics of these messages, which have no route yet."""
+        found: dict[bytes, int] = {}
+        for row in new.tolist():
+            topic = messages.topic(row)
+            if topic not in found:
+                found[topic] = self._find(topic, messages.payload(row))
+                self._full |= not self._topics.add(topic, found[topic])
+            routes[row] = found[topic]
+
+    def _find(self, topic: bytes, payload: bytes) -> int:
+        if self._host is not None and topic.startswith(_SPARKPLUG_TOPICS):
+            return SPARKPLUG
         try:
-            route = self._find(topic, document)
-        except (ValueError, SignalsFull) as error:
-            self._say("no_signal", topic, payload, error)
-            route = None
-        self._routes[topic] = route
-        return route
-
-    def _find(self, topic: str, document: Any) -> _Route | None:
-        levels = topic.split("/")
-        for rule, pattern in self._rules:
-            names = _match(pattern, levels)
-            if names is None:
-                continue
-            machine = rule.machine or names["{machine}"]
-            signal = rule.signal or names["{signal}"]
-            layout = rule.payload.json_
-            value = tuple(layout.value.split("."))
-            if document is not None:
-                _at(document, value)
-            number, text = self._resolve(rule, machine, signal)
-            moment = None if layout.time is None else tuple(layout.time.split("."))
-            return _Route(number, text, value, moment, layout.time_unit)
-        return self._leaving.get(topic)
-
-    def _reject(self, cause: str, message: Message, error: Exception) -> None:
-        self.rejected[cause] += 1
-        try:
-            topic = message.topic
+            text = topic.decode()
         except UnicodeDecodeError:
-            topic = "a topic that is not UTF-8"
-        self._say(cause, topic, message.payload, error)
+            self._quarantine.put(NO_SIGNAL, repr(topic), payload, "its topic is not UTF-8", 0)
+            return NOTHING
+        found = self._rules.find(text)
+        if found is not None:
+            rule, names = found
+            route = _Route(text, rule, names, reader(rule.payload, rule.kind))
+        elif text in self._leaving:
+            route = self._leaving[text]
+        else:
+            self._quarantine.put(NO_SIGNAL, text, payload, "no topic of the configuration", 0)
+            return NOTHING
+        self._routes.append(route)
+        return len(self._routes) - 1
 
-    def _say(self, cause: str, topic: str, payload: bytes | bytearray, error: Exception) -> None:
-        """Say what cannot be read, once a minute a topic."""
-        now_s = time.monotonic()
-        if now_s - self._said_since_s >= SAY_EVERY_S:
-            self._said.clear()
-            self._said_since_s = now_s
-        if topic in self._said or len(self._said) >= SAY_TOPICS_MAX:
+    def _read(
+        self, row: int, number: int, messages: Publishes, received_ns: int, rows: Rows
+    ) -> bool:
+        """Read one message by the general decoder; whether its layout was learned."""
+        route = self._routes[number]
+        assert route is not None, "routes that read nothing are left out"
+        self.general += 1
+        payload = messages.payload(row)
+        try:
+            readings = route.read(payload, received_ns)
+        except Unreadable as error:
+            self._quarantine.put(UNREADABLE, route.topic, payload, error)
+            return False
+        unreadable, reason = readings.unreadable, readings.reason
+        self.inexact += readings.inexact
+        for reading in readings.taken:
+            try:
+                self._take(row, route, reading, payload, received_ns, rows)
+            except Unreadable as error:
+                unreadable, reason = unreadable + 1, reason or str(error)
+        if unreadable:
+            self._quarantine.put(UNREADABLE, route.topic, payload, reason, unreadable)
+            return False
+        return self._layouts.learn(number, route.rule.payload, payload, route.member)
+
+    def _take(
+        self,
+        row: int,
+        route: _Route,
+        reading: Reading,
+        payload: bytes,
+        received_ns: int,
+        rows: Rows,
+    ) -> None:
+        """Take one reading. Raises Unreadable where its value is none for its signal's kind."""
+        if reading.signal not in route.members:
+            self._resolve_member(route, reading, payload)
+        member = route.members[reading.signal]
+        if member is None:
+            self._quarantine.rejected[NO_SIGNAL] += 1
             return
-        self._said.add(topic)
-        shown = payload[:PAYLOAD_SHOWN_MAX].decode(errors="backslashreplace")
-        log.warning(
-            "%s: %s: %r is set aside (%s): %s. Other topics are not affected.",
-            self._name, topic, shown, cause, _words(error),
-        )  # fmt: skip
+        time_ns = received_ns if reading.time_ns is None else reading.time_ns
+        if member.kind == "text":
+            text = as_text(reading.value)
+            value = math.nan if text is None else rows.text(text)
+        else:
+            value = as_number(reading.value)
+            self.inexact += is_inexact(reading.value)
+        if reading.waveform is not None:
+            wave = Waveform(len(rows), reading.rate_hz, reading.waveform)
+            rows.waveforms.append(wave)
+        rows.add(row, member.number, time_ns, value, reading.status)
 
-
-def _refuse_depth(payload: bytes | bytearray) -> None:
-    """Raise ValueError for too many nested brackets; those in strings count too."""
-    if payload.count(b"[") + payload.count(b"{") <= NESTED_MAX:
-        return
-    depth = 0
-    for bracket in payload.translate(None, _NOT_BRACKETS):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > NESTED_MAX:
-            raise ValueError("nested too deep")
-
-
-def _words(error: Exception) -> str:
-    match error:
-        case KeyError():
-            return f"no field {error}"
-        case json.JSONDecodeError():
-            return f"not JSON ({error})"
-        case UnicodeDecodeError():
-            return "not UTF-8 text"
-    return str(error)
-
-
-def _match(pattern: Sequence[str], levels: Sequence[str]) -> dict[str, str] | None:
-    """The names a topic gives under a pattern; None where it does not match."""
-    if len(pattern) != len(levels):
-        return None
-    names: dict[str, str] = {}
-    for part, level in zip(pattern, levels, strict=True):
-        if part.startswith("{"):
-            names[part] = level
-        elif part not in ("+", level):
-            return None
-    return names
-
-
-def _at(document: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        if not isinstance(document, dict):
-            raise TypeError(f"not an object with a field {key!r}")
-        document = document[key]
-    return document
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, bool | int | float):
-        way_out = ' (if it is text, say kind = "text" for it)' if isinstance(value, str) else ""
-        raise TypeError(f"{value!r:.80} is not a number{way_out}")
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("the number is too large")
-    return number
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict | list):
-        raise TypeError(f"{value!r:.80} is not text")
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    if len(text) > TEXT_MAX:
-        raise ValueError(f"a text has {len(text):,} characters; it may have {TEXT_MAX:,}")
-    return text
-
-
-def _time_ns(value: object, unit: str) -> int:
-    if unit == "iso":
-        if not isinstance(value, str):
-            raise TypeError(f"time {value!r:.80} is not text")
-        moment = datetime.fromisoformat(value)
-        aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        time_ns: float = (aware - _EPOCH) // _MICROSECOND * 1_000
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"time {value!r:.80} is not a number")
-    else:
-        time_ns = value * _UNIT_NS[unit]
-    if not 0 < time_ns < 2**63:
-        raise ValueError(f"time {value!r:.80} is out of range")
-    return int(time_ns)
+    def _resolve_member(self, route: _Route, reading: Reading, payload: bytes) -> None:
+        """A signal that is met for the first time; what it brings has been found readable."""
+        name = reading.signal or route.rule.signal or route.names.get("signal", "")
+        if len(route.members) >= MEMBERS_MAX:
+            route.members.clear()
+        try:
+            member = _Member(*self._resolve(route.rule, route.names, name, reading.unit))
+        except (ValueError, SignalsFull) as error:
+            self._quarantine.put(NO_SIGNAL, route.topic, payload, error, 0)
+            route.members[reading.signal] = None
+        else:
+            route.members[reading.signal] = member

@@ -3,7 +3,7 @@
 Enters: messages as they come, and the packets that were committed before a restart. Leaves: those
 to decode, and whom to acknowledge when. Nothing fails.
 
-A broker that has not seen the acknowledgement of a QoS 1 message sends it again in the next
+A broker that has not seen the acknowledgement of a QoS 1 or 2 message sends it again in the next
 connection of the session, with its DUP flag and under its packet id (MQTT 3.1.1, 3.3.1.1 and
 4.4.0). The flag alone does not tell: the first transmission may never have come. So a redelivery is
 what has the flag, and an id and contents that were taken already. Ids are used again: a message
@@ -14,16 +14,16 @@ before that has come, cannot be told from one that sends the first again; a time
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
-from paho.mqtt.client import MQTTMessage
+import numpy.typing as npt
 
 from agent.sources import REDELIVERED_MAX, Packets
+from agent.sources.mqtt.packets import Publishes
 
 _BEFORE: Final = 0
 """The number of the connections and batches of before a restart; ours count from 1."""
@@ -39,15 +39,18 @@ class _Taken(NamedTuple):
 
 @dataclass(slots=True)
 class Sorted:
-    """Messages of one batch. To acknowledge are (packet id, QoS)."""
+    """Messages of one batch. To acknowledge are (packet id, QoS).
 
-    fresh: list[MQTTMessage] = field(default_factory=list)
+    fresh : (n,) bool, of each message whether it is new
+    packets : of all with QoS; None where there are none
+    """
+
+    fresh: npt.NDArray[np.bool_]
+    packets: Packets | None = None
     committed: list[tuple[int, int]] = field(default_factory=list)
     """Came again after their commit: to be acknowledged at once."""
     owed: list[tuple[int, int]] = field(default_factory=list)
     """To be acknowledged after the batch's commit: the fresh, and again those that wait for it."""
-    packets: list[tuple[int, int]] = field(default_factory=list)
-    """(packet id, digest) of all with QoS."""
 
 
 class Redelivery:
@@ -75,27 +78,30 @@ class Redelivery:
         """All batches up to this one are committed."""
         self._committed = max(self._committed, batch)
 
-    def sort(self, messages: Sequence[MQTTMessage], connection: int, batch: int) -> Sorted:
+    def sort(self, messages: Publishes, connection: int, batch: int) -> Sorted:
         """Tell the new ones from those that came again; numbers ascend, from 1."""
-        found = Sorted()
-        for message in messages:
-            if message.qos == 0:
-                found.fresh.append(message)
-                continue
-            mid, digest = message.mid, _digest(message)
+        found = Sorted(np.ones(len(messages), np.bool_))
+        rows = np.flatnonzero(messages.qos)
+        if not rows.size:
+            return found
+        found.packets = Packets(
+            messages.packet_id[rows].astype(np.uint16), messages.digest[rows].astype(np.uint32)
+        )
+        columns = (rows, messages.packet_id[rows], messages.digest[rows], messages.dup[rows],
+                   messages.qos[rows])  # fmt: skip
+        for row, mid, digest, dup, qos in zip(*(c.tolist() for c in columns), strict=True):
             known = self._taken.get(mid)
-            found.packets.append((mid, digest))
-            if message.dup and known is not None and known.digest == digest:
+            if dup and known is not None and known.digest == digest:
                 self.redelivered += 1
+                found.fresh[row] = False
                 self._take(mid, known._replace(connection=connection))
                 # One acknowledgement a connection: a second might meet the id's next message.
                 if known.connection != connection:
                     due = found.committed if known.batch <= self._committed else found.owed
-                    due.append((mid, message.qos))
+                    due.append((mid, qos))
             else:
                 self._take(mid, _Taken(digest, connection, batch))
-                found.fresh.append(message)
-                found.owed.append((mid, message.qos))
+                found.owed.append((mid, qos))
         return found
 
     def _take(self, mid: int, taken: _Taken) -> None:
@@ -103,20 +109,3 @@ class Redelivery:
         self._taken.move_to_end(mid)
         if len(self._taken) > REDELIVERED_MAX:
             self._taken.popitem(last=False)
-
-
-def packets_of(pairs: Sequence[tuple[int, int]]) -> Packets | None:
-    """(packet id, digest) as columns."""
-    if not pairs:
-        return None
-    ids, digests = zip(*pairs, strict=True)
-    return Packets(np.array(ids, np.uint16), np.array(digests, np.uint32))
-
-
-def _digest(message: MQTTMessage) -> int:
-    """CRC-32 of topic and payload; no topic has the zero between them (MQTT 3.1.1, 1.5.3)."""
-    try:
-        topic = message.topic.encode()
-    except UnicodeDecodeError:
-        topic = b""
-    return zlib.crc32(message.payload, zlib.crc32(topic + b"\0"))

@@ -20,8 +20,8 @@ from asyncua.ua.ua_binary import struct_to_binary
 from typer.testing import CliRunner, Result
 
 from agent.cli import app
-from agent.cli.bench import opcua
-from agent.cli.bench.opcua import client, messages, server
+from agent.cli.bench import client, opcua
+from agent.cli.bench.opcua import messages, server
 from agent.errors import AndonError
 
 DEADLINE_S: Final = 20.0

@@ -21,6 +21,7 @@ app.command()(init)
 NAMES = ["--name", "gw-1", "--enterprise", "acme", "--site", "guiyang", "--area", "As 1"]
 PLACE = [*NAMES, "--line", 'line "1"']
 SOURCES = ["--opcua", "opc.tcp://a:4840", "--opcua", "opc.tcp://b:4840", "--mqtt", "mqtt://c:1883"]
+SOURCES += ["--mqtt", "mqtts://d", "--sparkplug", "wss://e/mqtt"]
 FULL = [*PLACE, *SOURCES, "--cloud", "https://andon.acme.example"]
 ENVIRON = dict.fromkeys(
     ("ANDON_TOKEN", "OPCUA_USER", "OPCUA_PASSWORD", "MQTT_USER", "MQTT_PASSWORD"), "value"
@@ -47,7 +48,8 @@ def test_what_it_writes_loads_once_the_token_is_set(file: Path) -> None:
     assert config.gateway.name == "gw-1"
     assert config.path == LinePath("acme", "guiyang", "As 1", 'line "1"')
     assert [o.endpoint for o in config.opcua] == ["opc.tcp://a:4840", "opc.tcp://b:4840"]
-    assert [m.url for m in config.mqtt] == ["mqtt://c:1883"]
+    assert [m.url for m in config.mqtt] == ["mqtt://c:1883", "mqtts://d", "wss://e/mqtt"]
+    assert [bool(m.sparkplug) for m in config.mqtt] == [False, False, True]
     assert [i.url for i in config.influxdb] == ["https://andon.acme.example"]
 
 
@@ -62,7 +64,8 @@ def test_every_option_that_it_shows_commented_out_can_be_uncommented(
     file.write_text(uncommented)
     config = load(file, ENVIRON)
     assert config.machines[0].name == "machine-1"
-    assert config.influxdb[0].name == "cloud"
+    assert [sink.name for sink in config.sinks] == ["cloud", "scada", "uns"]
+    assert [bool(broker.certificate) for broker in config.mqtt] == [False, True, True]
 
 
 def test_its_lines_fit_a_terminal_and_explain_themselves() -> None:
@@ -96,7 +99,8 @@ def test_without_a_terminal_it_says_what_is_missing(file: Path) -> None:
     result = run("--output", file, *NAMES)
     assert result.exit_code == ExitCode.CONFIG
     assert result.stderr == (
-        "error: there is no terminal to ask at, and not given: --line, --opcua or --mqtt\n"
+        "error: there is no terminal to ask at, and not given: --line, --opcua, --mqtt or "
+        "--sparkplug\n"
         "hint: give them on the command line, or call andon init in a terminal\n"
     )
     assert not file.exists()
@@ -106,7 +110,8 @@ def test_without_a_terminal_it_says_what_is_missing(file: Path) -> None:
     ("options", "message"),
     [
         (["--opcua", "http://a"], "--opcua does not fit: it must be opc.tcp://host:port or"),
-        (["--mqtt", "mqtts://a:1"], "--mqtt does not fit: it must be mqtt://host:port: brokers"),
+        (["--mqtt", "tcp://a:1"], "--mqtt does not fit: it must be mqtt://host, mqtts://host,"),
+        (["--sparkplug", "mqtts://a/b"], "--sparkplug does not fit: it must be mqtts://host:port"),
         (["--cloud", "http://a"], "--cloud does not fit: it must be https:// unless"),
         (["--site", "a\nb"], "--site does not fit: it must have only characters"),
     ],
@@ -130,7 +135,8 @@ def test_at_a_terminal_it_asks_for_what_is_missing_until_the_answer_fits(
 ) -> None:
     monkeypatch.setattr(import_module("agent.cli.init"), "interactive", lambda: True)
     answers = ["", "acme", "guiyang", "assembly", "line-1"]
-    answers += ["", "", "10.0.0.5", "opc.tcp://10.0.0.5:4840", "", "", "https://andon.acme.example"]
+    answers += ["", "", "", "10.0.0.5", "opc.tcp://10.0.0.5:4840", "", "", ""]
+    answers += ["https://andon.acme.example"]
     monkeypatch.setattr("socket.gethostname", lambda: "gw-7")
     result = run("--output", file, answers="\n".join(answers) + "\n")
     assert result.exit_code == 0, result.stderr

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from agent.config import (
-    Config,
-    TopicConfig,
-    examine,
-    load_gateway,
-    schema,
-    topic_signal,
-)
-from agent.config.fields import check_name
+from agent.config import Config, examine, load_gateway, schema
 from agent.errors import ConfigError
-from agent.signals import SECOND_NS, Signal
-from tests.agent.config.support import GATEWAY, LINE, OPCUA, config_of
+from tests.agent.config.support import GATEWAY, OPCUA, config_of
 
 MQTT = """\
 [[mqtt]]
@@ -79,10 +69,13 @@ def test_what_is_left_out_has_its_documented_default(config: Config) -> None:
     assert (mqtt.qos, mqtt.keepalive_s, mqtt.clean_start) == (1, 30, False)
     assert config.client_id(mqtt) == "andon-gw-1-floor"
     assert (mqtt.host, mqtt.port) == ("::1", 1883)
-    assert (mqtt.topics[0].payload.json_.time, mqtt.topics[0].payload.json_.time_unit) == (
-        None,
-        "ms",
-    )
+    assert (mqtt.version, mqtt.share, mqtt.session_expiry_s) == ("auto", None, None)
+    assert (mqtt.tls, mqtt.websockets, mqtt.path, mqtt.verify_name) == (False, False, "", True)
+    layout = mqtt.topics[0].payload.json_
+    assert layout is not None
+    assert (layout.time, layout.time_unit, layout.fields, layout.rate_hz) == (
+        None, "ms", None, None
+    )  # fmt: skip
     assert (sink.org, sink.bucket, sink.timeout_s, sink.lines_max) == ("andon", "andon", 10, 5000)
     assert (sink.flavour, sink.backlog_lines_per_s) == ("auto", 20_000)
     assert (config.detect.enabled, config.detect.warmup_s) == (True, 15)
@@ -149,46 +142,6 @@ def test_a_configuration_cannot_be_changed(config: Config) -> None:
         config.gateway.name = "gw-2"  # type: ignore[misc]
 
 
-def test_a_topic_brings_what_is_known_of_its_signal_before_what_it_says_itself(
-    config: Config,
-) -> None:
-    mqtt = config.mqtt[0]
-    topic = mqtt.topics[0]
-    assert topic.filter == "floor/+/+/+"
-    assert topic_signal(config, mqtt, topic, "conveyor-01", "speed") == Signal(
-        path=LINE,
-        machine="conveyor-01",
-        name="speed",
-        source="floor",
-        unit="m/s",
-        low=0.2,
-        high=0.6,
-        node="floor/conveyor-01/+/speed",
-        every_ns=SECOND_NS,
-        hold_ns=2_500_000_000,
-    )
-    text = topic_signal(config, mqtt, topic, "conveyor-01", "unit")
-    assert (text.kind, text.unit, text.every_ns) == ("text", "", 10 * SECOND_NS)
-    new = topic_signal(config, mqtt, topic, "conveyor-02", "speed")
-    assert (new.low, new.unit, new.kind) == (None, "m/s", "analog")
-
-
-@pytest.mark.parametrize("name", ["", " x", "x ", "a\nb", "a\x1b[31m", "\u202ex", "x" * 129])
-def test_a_name_from_a_topic_that_cannot_be_printed_is_refused(config: Config, name: str) -> None:
-    mqtt = config.mqtt[0]
-    with pytest.raises(ValueError, match="it must"):
-        topic_signal(config, mqtt, mqtt.topics[0], name, "speed")
-    with pytest.raises(ValueError, match="it must"):
-        topic_signal(config, mqtt, mqtt.topics[0], "conveyor-01", name)
-
-
-def test_the_word_for_the_whole_machine_cannot_name_a_signal(config: Config) -> None:
-    mqtt = config.mqtt[0]
-    with pytest.raises(ValueError, match="_machine stands for the whole machine"):
-        topic_signal(config, mqtt, mqtt.topics[0], "conveyor-01", "_machine")
-    assert check_name("_machine") == "_machine"
-
-
 URLS = [
     (OPCUA, "opc.tcp://10.0.0.5:4840/press", "opc.tcp://host.plant:1", True),
     (OPCUA, "opc.tcp://10.0.0.5:4840/press", "opc.tcp://10.0.0.5", False),
@@ -198,7 +151,12 @@ URLS = [
     (OPCUA, "opc.tcp://10.0.0.5:4840/press", "10.0.0.5:4840", False),
     (MQTT, "mqtt://[::1]:1883", "mqtt://broker:1883/", True),
     (MQTT, "mqtt://[::1]:1883", "mqtt://broker:1883/floor", False),
-    (MQTT, "mqtt://[::1]:1883", "mqtt://broker", False),
+    (MQTT, "mqtt://[::1]:1883", "mqtt://broker", True),
+    (MQTT, "mqtt://[::1]:1883", "mqtts://broker", True),
+    (MQTT, "mqtt://[::1]:1883", "wss://broker:8443/a/b", True),
+    (MQTT, "mqtt://[::1]:1883", "ws://broker?a=b", False),
+    (MQTT, "mqtt://[::1]:1883", "mqtts://u:p@broker", False),
+    (MQTT, "mqtt://[::1]:1883", "mqtt://broker:0", False),
     (MQTT, "mqtt://[::1]:1883", "mqtt://[::1", False),
     (MQTT, "mqtt://[::1]:1883", "tcp://broker:1883", False),
     (MQTT + INFLUXDB, "http://127.0.0.1:8086", "https://andon.example", True),
@@ -218,32 +176,6 @@ def test_addresses_are_checked_offline(
     (tmp_path / "agent.toml").write_text(GATEWAY + text.replace(old, new))
     found = examine(tmp_path / "agent.toml", environ)
     assert isinstance(found, Config) is good, found
-
-
-TOPICS: list[tuple[dict[str, Any], bool]] = [
-    ({"topic": "{machine}/{signal}"}, True),
-    ({"topic": "a/{machine}", "signal": "x"}, True),
-    ({"topic": "a/+", "machine": "m", "signal": "x"}, True),
-    ({"topic": "a/{machine}"}, False),
-    ({"topic": "a/{signal}", "machine": "m", "signal": "x"}, False),
-    ({"topic": "{machine}/{machine}/{signal}"}, False),
-    ({"topic": "a/#", "machine": "m", "signal": "x"}, False),
-    ({"topic": "a/x+", "machine": "m", "signal": "x"}, False),
-    ({"topic": "line-{machine}/{signal}"}, False),
-    ({"topic": "{machine}/{sginal}"}, False),
-    ({"topic": ""}, False),
-    ({"topic": "a" * 65_536, "machine": "m", "signal": "x"}, False),
-]
-
-
-@pytest.mark.parametrize(("options", "good"), TOPICS, ids=lambda value: str(value)[:40])
-def test_a_topic_says_machine_and_signal_exactly_once(options: dict[str, Any], good: bool) -> None:
-    payload = {"json": {"value": "v"}}
-    if good:
-        TopicConfig.model_validate({"payload": payload, **options})
-    else:
-        with pytest.raises(ValidationError):
-            TopicConfig.model_validate({"payload": payload, **options})
 
 
 def test_the_schema_has_a_description_for_every_option() -> None:

@@ -80,7 +80,7 @@ def test_all_problems_are_told_in_one_go_in_the_order_of_their_lines(tmp_path: P
     text = changed('security = "none"', 'security = "none"\nqueue_size = 0\nsecurty = "x"')
     text = text.replace('node = "ns=2;s=press-01.ram_force"', 'node = "x"\nunit = 5')
     text = text.replace("${ANDON_TOKEN}", "plain").replace("{machine}", "#")
-    text = text.replace('url = "mqtt://10.0.0.9:1883"', 'url = "mqtt://10.0.0.9"\nqos = 2')
+    text = text.replace('url = "mqtt://10.0.0.9:1883"', 'url = "mqtt:/10.0.0.9"\nqos = 3')
     told = [
         sentence.removeprefix("error: ").split(" is ")[0]
         for sentence in error_of(tmp_path, text).split("\n\n")

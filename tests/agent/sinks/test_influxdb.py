@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import logging
 import ssl
+from collections.abc import Iterator
 
 import pytest
 
 from agent.errors import ConfigError, SinkRefused, SinkUnreachable
+from agent.lines.parse import parse
+from agent.sinks import Sink
 from agent.sinks.influxdb import InfluxdbSink
-from tests.conformance.sink import Connect, SinkConformance, packet
+from tests.conformance.sink import Connect, HttpSinkConformance, SinkConformance, packet
 from tests.write_server import Answer, WriteServer
 
 TOKEN = "very-secret-token=="
@@ -23,10 +26,42 @@ def make(url: str, timeout_s: float = 5, token: str = TOKEN) -> InfluxdbSink:
     )  # fmt: skip
 
 
-class TestInfluxdbSink(SinkConformance):
+class TestInfluxdbSinkOverHttp(HttpSinkConformance):
     @pytest.fixture
     def connect(self) -> Connect:
         return make
+
+
+class FarServer:
+    """A server of the v2 API that takes everything."""
+
+    holds_anything = True
+
+    def __init__(self, server: WriteServer) -> None:
+        self._server = server
+
+    def sink(self) -> Sink:
+        return make(self._server.url)
+
+    def values(self) -> set[float]:
+        lines = [line for body in self._taken() for line in body.splitlines()]
+        return {float(parse(line).fields.get("value", -1)) for line in lines}
+
+    def _taken(self) -> list[bytes]:
+        return [request.body for request in self._server.requests]
+
+    def leave(self) -> None:
+        self._server.decide = lambda request: Answer(503)
+
+    def come_back(self) -> None:
+        self._server.decide = lambda request: Answer()
+
+
+class TestInfluxdbSink(SinkConformance):
+    @pytest.fixture
+    def far_side(self) -> Iterator[FarServer]:
+        with WriteServer() as server:
+            yield FarServer(server)
 
 
 def test_a_write_is_the_v2_api_to_the_letter() -> None:

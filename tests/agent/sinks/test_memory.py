@@ -5,8 +5,38 @@ from __future__ import annotations
 import pytest
 
 from agent.errors import SinkRejected, SinkUnreachable
+from agent.lines.parse import parse
 from agent.sinks.memory import MemorySink
-from tests.conformance.sink import packet
+from tests.conformance.sink import SinkConformance, packet
+
+
+class FarMemory:
+    """What its sinks have taken."""
+
+    holds_anything = True
+
+    def __init__(self) -> None:
+        self._sinks: list[MemorySink] = []
+
+    def sink(self) -> MemorySink:
+        self._sinks.append(MemorySink())
+        return self._sinks[-1]
+
+    def values(self) -> set[float]:
+        lines = [line for sink in self._sinks for line in sink.lines]
+        return {float(parse(line).fields.get("value", -1)) for line in lines}
+
+    def leave(self) -> None:
+        self._sinks[-1].failures.extend(SinkUnreachable("nobody is there") for _ in range(2))
+
+    def come_back(self) -> None:
+        self._sinks[-1].failures.clear()
+
+
+class TestMemorySink(SinkConformance):
+    @pytest.fixture
+    def far_side(self) -> FarMemory:
+        return FarMemory()
 
 
 def test_it_takes_packets_and_fails_as_told() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from tests.peers.peer import NODE_OPCUA, install
+from tests.peers.npm import NODE_OPCUA, install
 
 XML = "{http://opcfoundation.org/UA/2011/03/UANodeSet.xsd}"
 FILES = (
@@ -36,7 +36,7 @@ class Declared:
 @cache
 def published() -> dict[str, Declared]:
     """Every node of the NodeSets that the maps need."""
-    install()
+    install(NODE_OPCUA)
     folder = NODE_OPCUA / "node_modules/node-opcua-nodesets/nodesets"
     nodes: dict[str, Declared] = {}
     parents: list[tuple[str, str]] = []

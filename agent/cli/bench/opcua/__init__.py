@@ -8,22 +8,21 @@ What can fail: one of those processes, AndonError.
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from agent.cli.bench import client
+from agent.cli.bench.client import Task
 from agent.errors import AndonError
 
 PER_MESSAGE: Final = {1000: "", 100: "_100", 10: "_10"}
 """Notifications a message, and what their figures' names end with."""
 RUNS: Final = 3
 WARM_S: Final = 0.5
-PATIENCE_S: Final = 120.0
-"""So much longer than it should take, a client is given up."""
 SOAK_RATE_HZ: Final = 100_000.0
 SOAK_WARM_S: Final = 20.0
 HOUR_S: Final = 3600.0
@@ -58,7 +57,7 @@ def measure(seconds: float) -> dict[str, float]:
     ratio = figures["asyncua_us_per_notification"] / figures["client_us_per_notification"]
     return figures | {
         "ratio_asyncua": ratio,
-        "server_notifications_per_s": bare["notifications_per_s"],
+        "server_notifications_per_s": bare["per_s"],
     }
 
 
@@ -69,7 +68,7 @@ def soak(minutes: float) -> dict[str, float]:
     moments_s, sizes_mb = zip(*run["rss_mb"], strict=True)
     slope = statistics.linear_regression(moments_s, sizes_mb).slope
     return {
-        "soak_notifications_per_s": run["notifications_per_s"],
+        "soak_notifications_per_s": run["per_s"],
         "soak_cpu_share": run["cpu_share"],
         "rss_mb_start": sizes_mb[0],
         "rss_mb_end": sizes_mb[-1],
@@ -88,23 +87,15 @@ def profile(seconds: float) -> list[dict[str, Any]]:
     return rows
 
 
-def tell_profile(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The same for a person, a line a function."""
-    yield "of 1,000 notifications:"
-    yield f"{'us':>10}{'calls':>10}  function"
-    for row in rows:
-        yield f"{row['us_per_1000']:>10,.1f}{row['calls_per_1000']:>10,.2f}  {row['function']}"
-
-
 def _run(urls: Sequence[str], seconds: float) -> dict[str, float]:
     figures = {}
     ours = _client("andon", urls, seconds)
     for ending, run in zip(PER_MESSAGE.values(), ours, strict=True):
-        figures[f"client_us_per_notification{ending}"] = run["us_per_notification"]
-        figures[f"notifications_per_s{ending}"] = run["notifications_per_s"]
+        figures[f"client_us_per_notification{ending}"] = run["us_each"]
+        figures[f"notifications_per_s{ending}"] = run["per_s"]
     (run,) = _client("asyncua", urls[:1], seconds)
-    figures["asyncua_us_per_notification"] = run["us_per_notification"]
-    figures["asyncua_notifications_per_s"] = run["notifications_per_s"]
+    figures["asyncua_us_per_notification"] = run["us_each"]
+    figures["asyncua_notifications_per_s"] = run["per_s"]
     return figures
 
 
@@ -133,15 +124,5 @@ def _client(
     way: str, urls: Sequence[str], seconds: float, *, warm_s: float = WARM_S, profile: bool = False
 ) -> list[dict[str, Any]]:
     """What a client took on each of these servers, one after the other."""
-    task = {"way": way, "warm_s": warm_s, "seconds": seconds, "profile": profile}
-    tasks = [task | {"url": url} for url in urls]
-    command = [sys.executable, "-m", f"{__name__}.client", json.dumps(tasks)]
-    patience_s = len(tasks) * (warm_s + seconds + PATIENCE_S)
-    try:
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=patience_s)
-    except subprocess.SubprocessError as error:
-        raise AndonError(
-            f"the measured client ({way}) failed: {error}", "what it said stands above"
-        ) from error
-    figures: list[dict[str, Any]] = json.loads(done.stdout)
-    return figures
+    tasks = [Task(way, url, warm_s, seconds, profile) for url in urls]
+    return client.run("opcua", tasks)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from asyncua import Client, ua
 from asyncua.ua.ua_binary import struct_to_binary
 
+from agent.cli.bench.client import Taken, Way
 from agent.cli.bench.opcua.channel import HEADER
 from agent.cli.bench.opcua.messages import COUNT_AT
 
@@ -25,14 +25,6 @@ TIMEOUT_S: Final = 60.0
 """No client may give up because the server has much to say."""
 QUIET_S: Final = 3600.0
 """asyncua's own watchdog asks nothing while others measure."""
-
-
-@dataclass(slots=True)
-class Taken:
-    """What has arrived, and whether it is enough."""
-
-    notifications: int = 0
-    enough: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def _andon(url: str, taken: Taken) -> None:
@@ -58,7 +50,7 @@ async def _andon(url: str, taken: Taken) -> None:
     await source.connect()
     try:
         async for batch, _ in source.batches():
-            taken.notifications += len(batch)
+            taken.add(len(batch))
             if taken.enough.is_set():
                 break
     finally:
@@ -70,7 +62,7 @@ async def _asyncua(url: str, taken: Taken) -> None:
 
     class Handler:
         def datachange_notification(self, node: Any, value: Any, data: Any) -> None:
-            taken.notifications += 1
+            taken.add(1)
 
     async with Client(url, timeout=TIMEOUT_S, watchdog_intervall=QUIET_S) as client:
         subscription = await client.create_subscription(250, Handler())
@@ -127,14 +119,14 @@ class _Counter(asyncio.Protocol):
             if len(self._data) < size:
                 break
             if self._is_first and size > COUNT_AT:
-                self._taken.notifications += struct.unpack_from("<i", self._data, COUNT_AT)[0]
+                self._taken.add(struct.unpack_from("<i", self._data, COUNT_AT)[0])
             self._is_first = chunk == b"F"
             whole += self._is_first
             del self._data[:size]
         self._ask(whole)
 
 
-WAYS: Final[Mapping[str, Callable[[str, Taken], Coroutine[Any, Any, None]]]] = {
+WAYS: Final[Mapping[str, Way]] = {
     "andon": _andon,
     "asyncua": _asyncua,
     "bare": _bare,

@@ -8,12 +8,12 @@ is guessed from the words of its name, and told to be a guess.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
 from agent.signals import Kind
 from agent.sources.opcua.browse.address_space import UA, AddressSpace, Node
+from agent.sources.words import counts_up, tells_a_state
 
 WAVEFORM_VALUES_MIN: Final = 16
 """Shorter arrays of numbers are lists, not waveforms."""
@@ -33,23 +33,6 @@ _BUILT_IN: Final = {
     "Enumeration": 6, "UInteger": 9, "Integer": 8, "Number": 11,
 }  # fmt: skip
 
-_COUNTS: Final = {
-    "counter", "counters", "count", "counts", "cnt", "total", "totals", "totalizer", "totaliser",
-    "produced", "processed", "cycles", "strokes", "shots", "odometer",
-}  # fmt: skip
-_ENERGY: Final = frozenset({"energy", "kwh", "wh", "kvarh"})
-_LEVELS: Final = {
-    "power", "current", "voltage", "flow", "speed", "rate", "temperature", "pressure", "force",
-    "average", "mean", "min", "max", "minimum", "maximum", "setpoint", "target", "limit",
-    "planned", "nominal", "factor", "frequency", "weight", "level", "percent", "remaining", "per",
-    "time", "preset",
-}  # fmt: skip
-"""With one of these a name with "total" or "count" does not tell of a counter."""
-_STATES: Final = {
-    "state", "status", "mode", "alarm", "fault", "error", "step", "stage", "phase", "active",
-    "enabled", "running", "code",
-}  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Guess:
@@ -62,12 +45,6 @@ class Guess:
     def is_guess(self) -> bool:
         """Whether a person should look at it."""
         return self.reason == GUESSED
-
-
-def words(name: str) -> list[str]:
-    """The words of a name, in lower case: `JobGoodPartsCounter`, `job_good_parts`, `CNC-State`."""
-    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
-    return [word.lower() for word in re.split(r"[\W_]+", split) if word]
 
 
 def built_in(space: AddressSpace, node: Node) -> int:
@@ -123,12 +100,10 @@ def _is_enumeration(space: AddressSpace, node: Node) -> bool:
 
 
 def _number(space: AddressSpace, node: Node, number: int, unit: str) -> Guess:
-    said = set(words(node.name))
-    counts = said & _COUNTS and not said & _LEVELS
-    if counts or (said & _ENERGY and not said & _LEVELS):
+    if counts_up(node.name):
         return Guess("counter", GUESSED)
     if unit or number in _FLOATS or space.is_of(node, UA, "BaseAnalogType"):
         return Guess("analog", BY_TYPE)
-    if said & _STATES:
+    if tells_a_state(node.name):
         return Guess("discrete", GUESSED)
     return Guess("analog", BY_TYPE)

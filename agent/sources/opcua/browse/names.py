@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from agent.config.fields import NAME_CHARS_MAX
 from agent.signals import MACHINE_SIGNAL
-from agent.sources.opcua.browse.kinds import words
+from agent.sources.words import words
 
 _HOLLOW = frozenset({"current_state", "value", "current_value"})
 """Names that say nothing without the one above them."""

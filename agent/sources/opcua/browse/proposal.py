@@ -14,10 +14,11 @@ from typing import Any, Final
 from agent.signals import Kind
 from agent.sources.opcua.browse import companions
 from agent.sources.opcua.browse.address_space import UA, AddressSpace, Attributes, Node
-from agent.sources.opcua.browse.kinds import guess, words
+from agent.sources.opcua.browse.kinds import guess
 from agent.sources.opcua.browse.maps import MachineMap, MappedSignal, mapped
 from agent.sources.opcua.browse.names import legal, plain, unique
 from agent.sources.opcua.browse.units import unit_of
+from agent.sources.words import words
 
 ENUMERATION_MAX: Final = 32
 """Values of an enumeration that are told; of longer ones the rest is counted."""

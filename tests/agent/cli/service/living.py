@@ -196,7 +196,7 @@ class Running:
             Deriving(self.done, self.table),
             self.wiring,
             self.sinks,
-            lambda sink: Sends(sink, self.done),
+            lambda config, sink: Sends(sink, self.done),
             self.outbox,
             time.time_ns,
         )

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from agent.cli.check.difference import source_tables
-from agent.cli.service.wiring import Wiring, resolver
+from agent.cli.service.wiring import Resolvers, Wiring
 from agent.config import Config, load
 from agent.errors import SignalsFull
 from agent.signals import SECOND_NS, SignalTable
+from agent.sources.mqtt import MqttSource
 from agent.trust import Trust
 from tests.agent.config.support import ENVIRON, GOOD
 
@@ -24,9 +25,9 @@ def config_of(folder: Path, text: str = GOOD) -> Config:
 def learned(config: Config, *names: str) -> SignalTable:
     """The table of a run in which these signals of conveyor-01 came."""
     table = wired(config, SignalTable(100))
-    resolve = resolver(config, config.mqtt[0], table)
+    resolve = Resolvers(config, config.mqtt[0], table).topic
     for name in names:
-        resolve(config.mqtt[0].topics[0], "conveyor-01", name)
+        resolve(config.mqtt[0].topics[0], {"machine": "conveyor-01", "signal": name}, name)
     return table
 
 
@@ -76,10 +77,70 @@ def test_signals_follow_a_broker_that_got_another_name(tmp_path: Path) -> None:
 def test_a_topic_cannot_take_over_a_signal_that_a_server_brings(tmp_path: Path) -> None:
     config = config_of(tmp_path)
     table = learned(config)
-    resolve = resolver(config, config.mqtt[0], table)
+    resolve = Resolvers(config, config.mqtt[0], table).topic
     with pytest.raises(ValueError, match="press-01/ram_force is read from press already"):
-        resolve(config.mqtt[0].topics[0], "press-01", "ram_force")
+        resolve(config.mqtt[0].topics[0], {"machine": "press-01"}, "ram_force")
     assert table[0].source == "press"
+
+
+SPARKPLUG = GOOD.replace("[[mqtt.topics]]", "[mqtt.sparkplug]\n[[mqtt.topics]]")
+
+
+def test_metrics_of_sparkplug_are_known_again_after_a_restart(tmp_path: Path) -> None:
+    config = config_of(tmp_path, SPARKPLUG)
+    table = learned(config)
+    resolve = Resolvers(config, config.mqtt[0], table).metric
+    assert resolve("g", "n", "oven", "Heater/On", "discrete", "") == (1, "discrete")
+    assert resolve("g", "n", "oven", "Temp", "analog", "K") == (2, "analog")
+    described = SPARKPLUG.replace(
+        "[[influxdb]]",
+        '[[mqtt.signals]]\nmachine = "oven"\nname = "Temp"\nunit = "C"\n[[influxdb]]',
+    )
+    table = restarted(config_of(tmp_path, described), table)
+    assert [(s.kind, s.unit, s.source) for s in table][1:] == [
+        ("discrete", "", "floor"), ("analog", "C", "floor"),
+    ]  # fmt: skip
+    table = restarted(config_of(tmp_path), table)
+    assert [signal.source for signal in table] == ["press", "", ""]
+
+
+def test_two_devices_of_one_name_are_not_taken_for_one_machine(tmp_path: Path) -> None:
+    config = config_of(tmp_path, SPARKPLUG)
+    resolve = Resolvers(config, config.mqtt[0], learned(config)).metric
+    resolve("g", "n1", "oven", "Temp", "analog", "")
+    resolve("g", "n1", "oven", "Temp", "analog", "")
+    with pytest.raises(ValueError, match=r"brought by spBv1.0/g/n1/oven:Temp already; .*node"):
+        resolve("g", "n2", "oven", "Temp", "analog", "")
+
+
+def test_signals_of_several_lines_under_one_broker_are_known_again(tmp_path: Path) -> None:
+    lines = GOOD.replace("floor/{machine}/{signal}", "{line}/{machine}/{signal}")
+    config = config_of(tmp_path, lines)
+    table = learned(config)
+    resolve = Resolvers(config, config.mqtt[0], table).topic
+    topic = config.mqtt[0].topics[0]
+    for line in ("line-1", "line-2"):
+        names = {"line": line, "machine": "m", "signal": "s"}
+        resolve(topic, names, "s")
+    table = restarted(config, table)
+    assert [(s.path.line, s.node, s.source) for s in table][1:] == [
+        ("line-1", "line-1/m/s", "floor"), ("line-2", "line-2/m/s", "floor"),
+    ]  # fmt: skip
+
+
+def test_what_a_broker_sends_and_cannot_be_read_is_told_by_its_source(tmp_path: Path) -> None:
+    told: list[str] = []
+    wiring = Wiring(SignalTable(100), lambda: 7, lambda rejected: told.append(rejected.topic))
+    config = config_of(tmp_path)
+    for name in source_tables(config):
+        wiring.build(config, name)
+    source = wiring.sources["floor"]
+    assert isinstance(source, MqttSource)
+    source.quarantine.put("unreadable", "floor/a/b", b"{", "not JSON")
+    assert told == ["floor/a/b"]
+    said = wiring.rejected()
+    assert [(one["source"], one["cause"]) for one in said["rejected"]] == [("floor", "unreadable")]
+    assert said["counts"] == {"floor": {"unreadable": 1}}
 
 
 def test_a_configuration_with_more_signals_than_the_table_has_room_for_is_refused(

@@ -12,9 +12,9 @@ from agent.config.fields import check_name, check_signal_name
 from agent.errors import ConfigError
 from agent.sources.opcua.browse import AddressSpace, Offer, Proposal, load_map, propose
 from agent.sources.opcua.browse.companions import PACKML
-from agent.sources.opcua.browse.kinds import words
 from agent.sources.opcua.browse.names import legal, plain, unique
 from agent.sources.opcua.browse.units import UNECE, unit_of
+from agent.sources.words import words
 from tests.agent.sources.opcua.browse.plant import (
     VENDOR,
     Plant,

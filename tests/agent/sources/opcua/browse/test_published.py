@@ -13,7 +13,7 @@ import hardware
 from agent.sources.opcua.browse import AddressSpace, load_map, propose
 from agent.sources.opcua.browse.companions import DI, MACHINERY, PACKML
 from tests.agent.sources.opcua.browse.plant import plant, session, walked
-from tests.peers.peer import NODE_OPCUA, install
+from tests.peers.npm import NODE_OPCUA, install
 
 MAPS = Path(hardware.__file__).parent / "machines"
 NODESETS = NODE_OPCUA / "node_modules/node-opcua-nodesets/nodesets"
@@ -45,7 +45,7 @@ async def build(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def space() -> Iterator[AddressSpace]:
-    install()
+    install(NODE_OPCUA)
 
     async def run(url: str) -> AddressSpace:
         async with session(url) as opened:

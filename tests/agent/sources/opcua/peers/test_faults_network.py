@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.peers.gateway import Gateway
+from tests.peers.gateway import OpcuaGateway
 from tests.peers.peer import Kind, Peer
 from tests.peers.proxy import State, proxied
 
@@ -24,12 +24,12 @@ SILENCE_S = 6.5
 
 async def suffer(
     peer: Peer, state: State, last_s: float, counted: str = "v0", **options: Any
-) -> Gateway:
+) -> OpcuaGateway:
     """Read a count while its way becomes this for a while; what was read to its last step."""
     async with proxied(peer.port) as proxy:
         proxy.drip_bytes = 50
         names = [counted, "v9"]
-        gateway = Gateway(peer.url_at(proxy.port), names, **options)
+        gateway = OpcuaGateway(peer.url_at(proxy.port), names, **options)
         async with gateway.running():
             await gateway.until(lambda: len(gateway.samples(counted)) >= 1, "the first value")
             await peer.ask("count", node=counted, start=FIRST, every_ms=STEP_MS)
@@ -46,7 +46,7 @@ async def suffer(
     return gateway
 
 
-def lost(gateway: Gateway, counted: str = "v0") -> list[float]:
+def lost(gateway: OpcuaGateway, counted: str = "v0") -> list[float]:
     """The steps of the count that were not read; none came twice, or before an older one."""
     steps = gateway.steps(counted)[1:]
     assert steps == sorted(set(steps))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.gateway import Gateway
+from tests.peers.gateway import OpcuaGateway
 from tests.peers.peer import Kind, Peer, running
 
 BACK_S = 10.0
@@ -23,10 +23,10 @@ BAD = 0x8000_0000
 
 
 @asynccontextmanager
-async def counting(peer: Peer, *names: str) -> AsyncIterator[Gateway]:
+async def counting(peer: Peer, *names: str) -> AsyncIterator[OpcuaGateway]:
     """A gateway that reads these, of which the first counts."""
     counted = names[0]
-    async with Gateway(peer.url, names).running() as gateway:
+    async with OpcuaGateway(peer.url, names).running() as gateway:
         await gateway.until(lambda: all(map(gateway.samples, names)), "first values")
         await peer.ask("count", node=counted, start=1000, every_ms=50)
         await gateway.until(lambda: gateway.last(counted) >= 1010, "ten steps")

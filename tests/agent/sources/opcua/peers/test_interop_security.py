@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from agent.errors import SourceRefused
 from agent.trust import Trust
 from agent.trust.certificate import thumbprint
-from tests.peers.gateway import Gateway
+from tests.peers.gateway import OpcuaGateway
 from tests.peers.peer import Peer, running
 from tests.peers.proxy import proxied
 
@@ -25,7 +25,7 @@ def trust(tmp_path: Path) -> Trust:
 
 async def refused(url: str, trust: Trust, **options: Any) -> str:
     """Why a connection is refused."""
-    source = Gateway(url, ["v1"], trust=trust, security="auto", **options).source
+    source = OpcuaGateway(url, ["v1"], trust=trust, security="auto", **options).source
     with pytest.raises(SourceRefused) as error:
         await source.connect()
     await source.close()
@@ -42,7 +42,7 @@ async def introduced(peer: Peer, trust: Trust, **options: Any) -> None:
 
 async def reads(url: str, trust: Trust, **options: Any) -> None:
     options = {"security": "auto", **options}
-    async with Gateway(url, ["v1"], trust=trust, **options).running() as gateway:
+    async with OpcuaGateway(url, ["v1"], trust=trust, **options).running() as gateway:
         await gateway.until(lambda: gateway.values("v1") == [1.0], "its value")
 
 
@@ -91,7 +91,7 @@ def test_an_encrypted_session_goes_on_after_a_cut_without_losing_a_sample(
         async with proxied(peer.port) as proxy:
             url = peer.url_at(proxy.port)
             options = {"user": "operator", "password": "secret", "security": "auto"}
-            async with Gateway(url, ["v2"], trust=trust, **options).running() as gateway:
+            async with OpcuaGateway(url, ["v2"], trust=trust, **options).running() as gateway:
                 await gateway.until(lambda: len(gateway.samples("v2")) == 1, "the first value")
                 await peer.ask("count", node="v2", start=1000, every_ms=50)
                 await gateway.until(lambda: gateway.last("v2") >= 1010, "ten steps")

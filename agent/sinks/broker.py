@@ -1,0 +1,411 @@
+"""One connection of a sink to its broker, from its opening to its end; the next is another object.
+
+Enters, in the forwarder's thread: messages. Leaves: their frames, many in one write, and then the
+broker's word that it has them. Fails: SinkUnreachable where it does not answer or the connection is
+lost, SinkRefused where it says no.
+
+QoS 1 (`deliver`): each message has its PUBACK; no more are on their way than the broker allows
+(MQTT 5.0, 3.2.2.3.3). QoS 0 (`confirm`): no message has an answer, but a broker reads a connection
+in order; so it is asked to drop a subscription that never was, which needs no right and changes
+nothing, and its UNSUBACK says that it has read all before it. (A PINGRESP says the same, but
+has no number to know it by.)
+
+paho's `publish` costs 80 to 110 us a QoS 1 message, this about 10: frames are made here, what comes
+is read in large pieces, and all but PUBACKs handed to paho.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import MessageType, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent import mqtt
+from agent.config.mqtt import BrokerTable
+from agent.errors import SinkError, SinkRefused, SinkUnreachable
+from agent.mqtt import Answer, End, Version, Will
+
+ANSWER_S: Final = 10.0
+"""A broker that owes an answer for so long is not there."""
+CLOSE_S: Final = 3.0
+INFLIGHT_MAX: Final = 200
+"""QoS 1 messages on their way, where the broker does not allow fewer."""
+WRITE_BYTES_MAX: Final = 1 << 16
+"""Frames are written in pieces of about this size."""
+READ_BYTES: Final = 1 << 16
+FENCE: Final = "andon/never/subscribed"
+
+_NO_LEVEL: Final = re.compile(r"[%/+#\x00-\x1f\x7f-\x9f]")
+"""MQTT 5.0, 1.5.4 and 4.7.1; `$` at a topic's beginning is the broker's, but none begins so."""
+_UNKNOWN_VERSION: Final = "Unsupported protocol version"
+_RETAIN: Final = 0x01
+_QOS1: Final = 0x02
+_FAILURE: Final = 0x80
+"""MQTT 5.0, 2.4: reason codes from here on say no."""
+_SHORT: Final = struct.Struct("!H")
+
+
+class UnknownVersion(SinkRefused):
+    """The broker does not know MQTT 5; it may know 3.1.1."""
+
+
+class Versions:
+    """Which version of MQTT a broker is spoken to in, and that it does not know 5."""
+
+    def __init__(self, broker: BrokerTable) -> None:
+        self.version: Version = "5" if broker.version == "auto" else broker.version
+
+    def connected(self, connect: Callable[[Version], Connection]) -> Connection:
+        """What `connect` returns, asked again for 3.1.1 where the broker does not know 5."""
+        try:
+            return connect(self.version)
+        except UnknownVersion:
+            self.version = "3.1.1"
+        try:
+            return connect(self.version)
+        except SinkError:
+            self.version = "5"  # it was something else
+            raise
+
+
+class Message(NamedTuple):
+    """What is to be published."""
+
+    topic: bytes
+    payload: bytes
+    retain: bool = False
+
+
+class Connection:
+    """A connection, with a thread of paho's.
+
+    on_message : called with topic and payload, in paho's thread
+    on_idle : called at least once a second, in paho's thread
+    retains : whether the broker keeps retained messages
+    """
+
+    def __init__(
+        self,
+        broker: BrokerTable,
+        client_id: str,
+        version: Version,
+        *,
+        will: Will | None = None,
+        on_message: Callable[[str, bytes], object] = lambda topic, payload: None,
+        on_idle: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.retains = True
+        self._broker = broker
+        self._version: Version = version
+        self._inflight_max = INFLIGHT_MAX
+        self._changed = threading.Condition()
+        self._is_open = False
+        self._is_closing = False
+        self._lost: SinkError | None = None
+        self._ended = False
+        self._answers: dict[int, list[ReasonCode]] = {}
+        self._inflight: dict[int, int] = {}
+        self._refused: dict[int, ReasonCode] = {}
+        client = self._client = mqtt.new_client(
+            _Client, broker, client_id, version, clean_start=True, will=will
+        )
+        client.on_connect = self._on_connect
+        client.on_subscribe = client.on_unsubscribe = self._on_answer
+        client.on_message = self._on_message
+        self._hand_on = on_message
+        client.on_end = self._on_end
+        client.on_pubacks = self._on_pubacks
+        client.on_idle = on_idle
+
+    @property
+    def living(self) -> bool:
+        """Whether it is open, and neither lost nor closed."""
+        return self._is_open and self._lost is None and not self._is_closing
+
+    def open(self, filters: Sequence[str] = ()) -> None:
+        """Connect and subscribe with QoS 1, within `connect_timeout_s`."""
+        until_s = time.monotonic() + self._broker.connect_timeout_s
+        try:
+            mqtt.connect(self._client, self._broker, self._version, clean_start=True)
+            self._wait(lambda: self._is_open, until_s)
+            if filters:
+                sent = self._client.subscribe([(name, 1) for name in filters])
+                for reason in self._answer(sent, until_s):
+                    if reason.is_failure:
+                        raise _error(mqtt.of_reason(self._broker, reason))
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, frames: Iterable[bytes]) -> None:
+        """Send these frames, in this order; called from any thread, it does not wait."""
+        piece: list[bytes] = []
+        size = 0
+        for frame in frames:
+            piece.append(frame)
+            size += len(frame)
+            if size >= WRITE_BYTES_MAX:
+                self._client.write(b"".join(piece))
+                piece, size = [], 0
+        if piece:
+            self._client.write(b"".join(piece))
+
+    def frame(self, message: Message, qos: int = 0, mid: int = 0) -> bytes:
+        """A PUBLISH packet (MQTT 3.1.1, 3.3; 5.0 has its properties' length more).
+
+        mid : the packet's number with QoS 1; a new one where it is 0
+        """
+        middle = _SHORT.pack(mid or self._client.new_mid()) if qos else b""
+        if self._version == "5":
+            middle += b"\0"
+        topic, payload, retain = message
+        length = 2 + len(topic) + len(middle) + len(payload)
+        head = bytearray([MessageType.PUBLISH | (_QOS1 if qos else 0) | (_RETAIN if retain else 0)])
+        while length > 0x7F:
+            head.append(length & 0x7F | 0x80)
+            length >>= 7
+        head.append(length)
+        return b"".join((head, _SHORT.pack(len(topic)), topic, middle, payload))
+
+    def confirm(self) -> None:
+        """Wait until the broker has read all that was sent, for at most `ANSWER_S`."""
+        self._answer(self._client.unsubscribe(FENCE), time.monotonic() + ANSWER_S)
+
+    def deliver(self, messages: Sequence[Message]) -> dict[int, ReasonCode]:
+        """Publish with QoS 1 and wait for all answers; those that say no, by place.
+
+        Raises SinkUnreachable after `ANSWER_S` without any answer.
+        """
+        with self._changed:
+            self._inflight.clear()
+            self._refused.clear()
+        at = 0
+        while at < len(messages) or self._inflight:
+            frames = []
+            with self._changed:
+                room = self._inflight_max - len(self._inflight)
+                for message in messages[at : at + room]:
+                    mid = self._client.new_mid()
+                    self._inflight[mid] = at
+                    frames.append(self.frame(message, 1, mid))
+                    at += 1
+                before = len(self._inflight)
+            self.write(frames)
+            self._wait(lambda: len(self._inflight) < before, time.monotonic() + ANSWER_S)  # noqa: B023
+        return dict(self._refused)
+
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait for something that `on_message` changes and `tell` tells of; whether it is so."""
+        with self._changed:
+            self._changed.wait_for(lambda: condition() or self._ended, timeout_s)
+        return condition()
+
+    def tell(self) -> None:
+        """Let `wait_for` look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def disconnect(self, last: Iterable[bytes] = (), *, will: bool = False) -> None:
+        """Send these frames and say goodbye, from any thread, without waiting.
+
+        will : have the broker publish the will all the same (MQTT 5)
+        """
+        self._is_closing = True
+        self.write(last)
+        reason = None
+        if will and self._version == "5":
+            reason = ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message")
+        self._client.disconnect(reason)
+
+    def close(self) -> None:
+        """Say goodbye, if nobody has; a broker that does not answer is left."""
+        if not self._is_closing:
+            self.disconnect()
+        if self._client.is_started:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended, CLOSE_S)
+
+    def _wait(self, condition: Callable[[], bool], until_s: float) -> None:
+        """Wait for something of this connection. Raises why it was lost, or that time is up."""
+        with self._changed:
+            left_s = until_s - time.monotonic()
+            self._changed.wait_for(lambda: self._ended or condition(), max(left_s, 0))
+            if condition():
+                return
+        if self._lost is not None:
+            raise self._lost
+        name, url = self._broker.name, self._broker.url
+        if self._is_closing or self._ended:
+            raise SinkUnreachable(f"{name}: the connection to {url} was closed")
+        self._is_closing = True
+        self._client.abandon()
+        raise SinkUnreachable(
+            f"{name}: no answer from {url} in time",
+            "is the broker overloaded, or the way to it cut?",
+        )
+
+    def _answer(self, sent: tuple[MQTTErrorCode, int | None], until_s: float) -> list[ReasonCode]:
+        """The broker's answer to what was just sent."""
+        mid = sent[1]
+        self._wait(lambda: mid in self._answers, until_s)
+        with self._changed:
+            return self._answers.pop(mid)  # type: ignore[arg-type]
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        _data: Any,
+        _flags: Any,
+        reason: ReasonCode,
+        said: Properties | None,
+    ) -> None:
+        if self._is_closing:  # it connected after its deadline
+            client.disconnect()
+            return
+        with self._changed:
+            if not reason.is_failure:
+                allowed = getattr(said, "ReceiveMaximum", INFLIGHT_MAX)
+                self._inflight_max = min(allowed, INFLIGHT_MAX)
+                self.retains = bool(getattr(said, "RetainAvailable", 1))
+                self._is_open = True
+            else:
+                self._lost = self._unknown(str(reason) == _UNKNOWN_VERSION) or _error(
+                    mqtt.of_reason(self._broker, reason)
+                )
+            self._changed.notify_all()
+
+    def _on_answer(
+        self, _client: paho.Client, _data: Any, mid: int, reasons: list[ReasonCode], _said: Any
+    ) -> None:
+        with self._changed:
+            self._answers = {mid: reasons}  # one is waited for at a time
+            self._changed.notify_all()
+
+    def _on_message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
+        self._hand_on(message.topic, bytes(message.payload))
+
+    def _on_pubacks(self, answers: Sequence[tuple[int, int]]) -> None:
+        with self._changed:
+            for mid, code in answers:
+                place = self._inflight.pop(mid, None)
+                if place is not None and code >= _FAILURE:
+                    self._refused[place] = ReasonCode(PacketTypes.PUBACK, identifier=code)
+            self._changed.notify_all()
+
+    def _on_end(self, end: End) -> None:
+        with self._changed:
+            self._ended = True
+            if self._lost is None and not self._is_closing:
+                hung_up = not self._is_open and isinstance(end.error, ConnectionResetError)
+                self._lost = self._unknown(hung_up) or _error(
+                    mqtt.of_end(self._broker, end, opened=self._is_open)
+                )
+            self._changed.notify_all()
+
+    def _unknown(self, seems_so: bool) -> UnknownVersion | None:
+        """That the broker does not know MQTT 5, where it may be asked for 3.1.1."""
+        if seems_so and (self._broker.version, self._version) == ("auto", "5"):
+            return UnknownVersion(f"{self._broker.name}: {self._broker.url} does not know MQTT 5")
+        return None
+
+
+class _Client(mqtt.Client):
+    """paho's client, with frames made elsewhere and large reads."""
+
+    on_pubacks: Callable[[Sequence[tuple[int, int]]], object]
+    on_idle: Callable[[], object]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._unread = bytearray()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether its thread was started."""
+        return self._thread is not None
+
+    def new_mid(self) -> int:
+        """A packet number that is not in use."""
+        return self._mid_generate()
+
+    def write(self, frames: bytes) -> None:
+        """Send frames as they are; paho is told QoS 1 so that it reports none of them."""
+        self._packet_queue(MessageType.PUBLISH, frames, 0, 1)
+
+    def abandon(self) -> None:
+        """Leave a broker that does not answer, so that it publishes the will."""
+        self._thread_terminate = True
+        self._sock_close()
+
+    def loop_misc(self) -> MQTTErrorCode:
+        """In paho's thread, between reads."""
+        self.on_idle()
+        return super().loop_misc()
+
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """In paho's thread: read what is there."""
+        try:
+            data = self._sock_recv(READ_BYTES)
+        except BlockingIOError:
+            return MQTTErrorCode.MQTT_ERR_SUCCESS
+        except OSError:
+            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+        if not data:
+            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+        self.heard()
+        self._unread += data
+        return self._loop_rc_handle(self._take())
+
+    def _take(self) -> MQTTErrorCode:
+        """Handle whole packets of what was read."""
+        data, at, pubacks = self._unread, 0, []
+        rc = MQTTErrorCode.MQTT_ERR_SUCCESS
+        while rc == MQTTErrorCode.MQTT_ERR_SUCCESS and (found := _packet(data, at)):
+            body, end = found
+            if data[at] == MessageType.PUBACK and end - body >= 2:
+                code = data[body + 2] if end - body > 2 else 0
+                pubacks.append((data[body] << 8 | data[body + 1], code))
+            else:
+                rc = self._hand_over(data[at], data[body:end])
+            at = end
+        del data[:at]
+        if pubacks:
+            self.on_pubacks(pubacks)
+        return rc
+
+    def _hand_over(self, command: int, body: bytearray) -> MQTTErrorCode:
+        """Let paho handle a packet as if it had read it."""
+        self._in_packet |= {"command": command, "remaining_length": len(body), "packet": body}
+        rc = self._packet_handle()
+        self._in_packet |= {"command": 0, "remaining_length": 0, "packet": bytearray()}
+        return rc
+
+
+def _packet(data: bytearray, at: int) -> tuple[int, int] | None:
+    """Where the body of the packet at `at` begins and ends; None while it is not whole."""
+    length = 0
+    for i in range(1, min(5, len(data) - at)):
+        length |= (data[at + i] & 0x7F) << 7 * (i - 1)
+        if data[at + i] < 0x80:
+            body = at + i + 1
+            return (body, body + length) if body + length <= len(data) else None
+    return None
+
+
+def level(name: str) -> str:
+    """A name as one level of a topic; what a level cannot hold is percent-encoded, `%` as well."""
+    return _NO_LEVEL.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), name)
+
+
+def _error(answer: Answer) -> SinkError:
+    kind = SinkRefused if answer.refused else SinkUnreachable
+    return kind(answer.sentence, answer.hint)

@@ -1,0 +1,209 @@
+"""Sparkplug B 3.0 edge node: machines as devices, windows, samples, states, anomalies as metrics.
+
+    SparkplugSink(config, client_id, state=folder, path=path, gateway=name, now_ns=clock)
+
+Enters: packets, in the forwarder's thread; STATE and NCMD, in paho's. Leaves: births, data, deaths.
+A packet is taken once the broker has read all of its messages (`agent/sinks/broker.py`): Sparkplug
+wants QoS 0, which has no answers. Fails: SinkUnreachable where the broker or the primary host is
+not there, SinkRefused where the broker says no, SinkRejected for lines that cannot be read.
+
+One lock orders what both threads publish: births asked for while a packet is on its way go before
+or after it as a whole, so that seq, aliases and values fit together (`node.py`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path as FilePath
+from typing import Final
+
+from agent.config.sinks import SparkplugSinkConfig
+from agent.errors import SinkRejected, SinkUnreachable
+from agent.lines import Packet
+from agent.lines.parse import parse
+from agent.mqtt import Version, Will
+from agent.signals import Path
+from agent.sinks.broker import Connection, Message, Versions, level
+from agent.sinks.sparkplug.bdseq import BdSeq
+from agent.sinks.sparkplug.host import PrimaryHost, wants_rebirth
+from agent.sinks.sparkplug.node import Node, Published
+from agent.sinks.sparkplug.points import Points
+from agent.sparkplug import Topic
+
+LIVE_NS: Final = 5 * 10**9
+"""Lines older than this when they are sent have waited: they are historical."""
+HOST_S: Final = 2.0
+"""A broker that keeps the primary host's STATE says it within this after the subscription."""
+REBIRTH_QUIET_S: Final = 1.0
+"""Births asked for sooner after the last ones wait for this."""
+DEFAULT_GROUP: Final = "andon"
+
+_MS_NS: Final = 1_000_000
+
+
+class SparkplugSink:
+    """One broker, spoken to as an edge node.
+
+    client_id : the name of the session
+    state : a folder for the number of the last session (`<name>.bdseq`)
+    path, gateway : where the gateway is, and its name
+
+    Raises ConfigError with the first send where certificates cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: SparkplugSinkConfig,
+        client_id: str,
+        *,
+        state: FilePath,
+        path: Path,
+        gateway: str,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._config = config
+        self._client_id = client_id
+        self._now_ns = now_ns
+        self._versions = Versions(config)
+        self._bdseq = BdSeq(state / f"{level(config.name)}.bdseq")
+        group = config.group or level(path.enterprise) or DEFAULT_GROUP
+        name = config.node or level(gateway)
+        self._commands = str(Topic(group, "NCMD", name))
+        place = {"enterprise": path.enterprise, "site": path.site, "area": path.area}
+        self._node = Node(group, name, {key: text for key, text in place.items() if text})
+        self._points = Points(self._node, path, windows=config.windows)
+        self._host = PrimaryHost(config.primary_host) if config.primary_host else None
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._is_born = False
+        self._born_s = 0.0
+        self._rebirth_asked = False
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+        return self._config.name
+
+    @property
+    def flavour(self) -> str:
+        """How the broker is spoken to; empty while that is not known."""
+        return f"mqtt {self._versions.version}" if self._connection is not None else ""
+
+    def send(self, packet: Packet) -> int:
+        """Publish the packet; return when the broker has read it.
+
+        Returns how many lines it cannot hold. Raises SinkUnreachable, SinkRefused, or SinkRejected
+        for lines that cannot be read; the others are published.
+        """
+        connection = self._ready()
+        rejected: dict[int, str] = {}
+        withheld = 0
+        with self._lock:
+            self._node.forget_changes()
+            for place, (low, high) in enumerate(pairwise(packet.offsets.tolist())):
+                try:
+                    withheld += not self._points.take(parse(packet.body[low:high]))
+                except ValueError as error:
+                    rejected[place] = str(error)
+            waited = self._now_ns() - packet.made_ns > LIVE_NS
+            if not self._is_born or not connection.living:
+                raise SinkUnreachable(f"{self.name}: the session has just ended")
+            self._publish(connection, self._node.tell(self._now_ms(), waited=waited))
+        connection.confirm()
+        if rejected:
+            raise SinkRejected(next(iter(rejected.values())), lines=rejected)
+        return withheld
+
+    def close(self) -> None:
+        """Tell hosts that the node is gone, and let go of the connection."""
+        connection = self._connection
+        if connection is not None:
+            with self._lock:
+                self._end_session(connection)
+            connection.close()
+            self._connection = None
+
+    def _ready(self) -> Connection:
+        """A connection on which the node is born."""
+        connection = self._connection
+        if connection is None or not connection.living:
+            if connection is not None:
+                connection.close()
+            connection = self._versions.connected(self._connect)
+        host = self._host
+        if host is not None:
+            connection.wait_for(lambda: host.online is not None, HOST_S)
+            if not host.online:
+                raise SinkUnreachable(
+                    f"{self.name}: the primary host {self._config.primary_host} is not online",
+                    f"nothing is sent until it says so in {host.topics[0]}",
+                )
+        with self._lock:
+            self._be_born(connection)
+        return connection
+
+    def _connect(self, version: Version) -> Connection:
+        self._connection, self._is_born = None, False
+        self._node.bdseq = self._bdseq.next()
+        topic, payload = self._node.death(self._now_ms())
+        connection = Connection(
+            self._config, self._client_id, version,
+            will=Will(topic.decode(), payload, qos=1, retain=False),
+            on_message=lambda topic, payload: self._hear(connection, topic, payload),
+            on_idle=lambda: self._look(connection),
+        )  # fmt: skip
+        if self._host is not None:
+            self._host.online = None
+        connection.open([self._commands, *(self._host.topics if self._host else ())])
+        self._connection = connection
+        return connection
+
+    def _be_born(self, connection: Connection) -> None:
+        if not self._is_born and connection.living:
+            self._is_born = True
+            self._bear(connection)
+
+    def _bear(self, connection: Connection) -> None:
+        """Publish all births."""
+        self._rebirth_asked = False
+        self._born_s = time.monotonic()
+        self._publish(connection, self._node.births(self._now_ms()))
+
+    def _hear(self, connection: Connection, topic: str, payload: bytes) -> None:
+        """In paho's thread: a command, or the primary host's state."""
+        with self._lock:
+            if topic == self._commands:
+                self._rebirth_asked |= wants_rebirth(payload)
+            elif self._host is not None:
+                self._host.hear(topic, payload)
+                if self._host.online is False and self._is_born:
+                    self._end_session(connection)
+                elif self._host.online and connection is self._connection:
+                    self._be_born(connection)
+        connection.tell()
+        self._look(connection)
+
+    def _look(self, connection: Connection) -> None:
+        """In paho's thread: bear again where that was asked for, but not all the time."""
+        if self._rebirth_asked and time.monotonic() - self._born_s >= REBIRTH_QUIET_S:
+            with self._lock:
+                if self._is_born and connection.living:
+                    self._bear(connection)
+
+    def _end_session(self, connection: Connection) -> None:
+        """NDEATH and DISCONNECT; MQTT 5 brokers are asked for the will as well (6.4.26)."""
+        last = []
+        if self._is_born and connection.living:
+            topic, payload = self._node.death(self._now_ms())
+            last = [connection.frame(Message(topic, payload), qos=1)]
+        self._is_born = False
+        connection.disconnect(last, will=bool(last))
+
+    def _publish(self, connection: Connection, messages: Iterable[Published]) -> None:
+        connection.write(connection.frame(Message(topic, payload)) for topic, payload in messages)
+
+    def _now_ms(self) -> int:
+        return self._now_ns() // _MS_NS

@@ -1,0 +1,125 @@
+"""Unified namespace: every line as plain JSON under its ISA-95 topic.
+
+    UnsSink(config, client_id, now_ns=clock)
+
+Enters: packets. Leaves: one QoS 1 message a line (`messages.py`); a packet is taken once the broker
+has acknowledged each. Fails: SinkUnreachable where the broker does not answer, SinkRefused where
+it says no, SinkRejected for lines that cannot be read or that the broker does not take.
+
+What is retained is the newest of its topic: a line that has waited never takes the place of a newer
+one, and a window or a sample that has waited is not retained at all, since a newer one is near.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Final
+
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent.config.sinks import UnsSinkConfig
+from agent.errors import SinkRefused, SinkRejected
+from agent.lines import Packet
+from agent.lines.parse import parse
+from agent.mqtt import Version, of_reason
+from agent.sinks.broker import Connection, Message, Versions
+from agent.sinks.uns.messages import Messages
+
+LIVE_NS: Final = 5 * 10**9
+"""Lines older than this when they are sent have waited."""
+
+_OF_THE_LINE: Final = ("Topic Name invalid", "Packet too large", "Payload format invalid")
+"""MQTT 5.0, 3.4.2.1: what is wrong with one message, not with us."""
+
+
+class UnsSink:
+    """One broker that is told everything as JSON.
+
+    client_id : the name of the session
+
+    Raises ConfigError with the first send where certificates cannot be used.
+    """
+
+    def __init__(
+        self,
+        config: UnsSinkConfig,
+        client_id: str,
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._config = config
+        self._client_id = client_id
+        self._now_ns = now_ns
+        self._versions = Versions(config)
+        self._messages = Messages(config.prefix)
+        self._connection: Connection | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+        return self._config.name
+
+    @property
+    def flavour(self) -> str:
+        """How the broker is spoken to; empty while that is not known."""
+        return f"mqtt {self._versions.version}" if self._connection is not None else ""
+
+    def send(self, packet: Packet) -> int:
+        """Publish the packet; return when the broker has acknowledged it.
+
+        Returns how many lines it cannot hold. Raises SinkUnreachable, SinkRefused, or SinkRejected
+        for single lines; the others are published.
+        """
+        connection = self._ready()
+        is_live = self._now_ns() - packet.made_ns <= LIVE_NS
+        messages: list[Message] = []
+        places: list[int] = []
+        rejected: dict[int, str] = {}
+        for place, (low, high) in enumerate(pairwise(packet.offsets.tolist())):
+            try:
+                made = self._messages.of(parse(packet.body[low:high]), is_live=is_live)
+            except ValueError as error:
+                rejected[place] = str(error)
+                continue
+            if made is not None:
+                messages.append(made if self._config.retain else made._replace(retain=False))
+                places.append(place)
+        for index, reason in connection.deliver(messages).items():
+            rejected[places[index]] = self._of_the_line(reason)
+        if rejected:
+            raise SinkRejected(next(iter(rejected.values())), lines=rejected)
+        return len(packet) - len(messages)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _ready(self) -> Connection:
+        """A connection that is open."""
+        connection = self._connection
+        if connection is None or not connection.living:
+            self.close()
+            connection = self._connection = self._versions.connected(self._connect)
+        return connection
+
+    def _connect(self, version: Version) -> Connection:
+        connection = Connection(self._config, self._client_id, version)
+        connection.open()
+        if self._config.retain and not connection.retains:
+            connection.close()
+            raise SinkRefused(
+                f"{self.name}: {self._config.url} keeps no retained messages",
+                "say retain = false, or allow them at the broker",
+            )
+        return connection
+
+    def _of_the_line(self, reason: ReasonCode) -> str:
+        """Why a broker does not take one message. Raises SinkRefused where it takes none of us."""
+        if str(reason) in _OF_THE_LINE:
+            return f"the broker says: {reason}"
+        answer = of_reason(self._config, reason)
+        raise SinkRefused(answer.sentence, answer.hint)

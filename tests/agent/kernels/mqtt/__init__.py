@@ -1,0 +1,1 @@
+"""The compiled readers of MQTT."""
