@@ -68,6 +68,8 @@ def main(arguments: list[str]) -> int:
                 NUMBA_DISABLE_JIT="1",
             ),
         ]
+    # Once, or both processes below would do it.
+    codes.append(run("compiling", ["tests.conftest"]))
     # Most tests wait for servers: two at a time take little more than half as long.
     codes.append(run("tests", ["pytest", *(arguments or ("-n", "2", "--dist", "loadfile"))]))
     return max(codes)

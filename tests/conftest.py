@@ -11,15 +11,23 @@ settings.load_profile("andon")
 """Property tests see the same examples each time, and have no deadline on busy machines."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _compiled() -> None:
-    """The kernels are compiled, once after each change of one, before a test has to be quick."""
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The kernels are compiled, once after each change of one, before a test's time begins."""
+    distributes = bool(getattr(session.config.option, "numprocesses", None))
+    if not (numba.config.DISABLE_JIT or distributes or session.config.option.collectonly):  # type: ignore[attr-defined]
+        compile_kernels()
+
+
+def compile_kernels() -> None:
+    """Compile the kernels, or load them."""
     from agent.cli.service import warm_up
     from agent.sources.mqtt import warming
     from agent.sources.opcua.wire import Decoder
 
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-        return
     warm_up()
     warming.warm_up()
     Decoder()
+
+
+if __name__ == "__main__":
+    compile_kernels()

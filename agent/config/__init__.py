@@ -13,7 +13,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.config.configured import relearned, signals, sparkplug_signal, topic_signal
+from agent.config.configured import (
+    relearned,
+    signals,
+    sparkplug_node,
+    sparkplug_signal,
+    topic_signal,
+)
 from agent.config.document import Document, Unreadable, read
 from agent.config.explain import explain
 from agent.config.model import (
@@ -88,6 +94,7 @@ __all__ = [
     "relearned",
     "schema",
     "signals",
+    "sparkplug_node",
     "sparkplug_signal",
     "topic_signal",
 ]

@@ -112,6 +112,13 @@ def sparkplug_signal(
     return _described(learned, known)
 
 
+def sparkplug_node(signal: Signal) -> tuple[str, str] | None:
+    """The Sparkplug node, as (group, node), that a signal comes from; None of any other."""
+    levels = signal.node.removesuffix(f":{signal.name}").split("/")
+    is_metric = levels[0] == NAMESPACE and len(levels) in (3, 4)
+    return (levels[1], levels[2]) if is_metric else None
+
+
 def relearned(config: Config, mqtt: MqttConfig, signal: Signal) -> Signal | None:
     """What the configuration says now of a signal that a broker brought before.
 
@@ -129,7 +136,7 @@ def _as_metric(config: Config, mqtt: MqttConfig, signal: Signal) -> Signal | Non
     if mqtt.sparkplug is None or levels[0] != NAMESPACE or len(levels) not in (3, 4):
         return None
     group, node, device = (*levels[1:], "")[:3]
-    if not mqtt.sparkplug.reads(group, signal.name):
+    if not (mqtt.sparkplug.reads(group, node) and mqtt.sparkplug.takes(signal.name)):
         return None
     return sparkplug_signal(
         config, mqtt, group, node, device, signal.name, signal.kind, signal.unit

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from agent.config.fields import Folder, Name, Table
 from agent.config.mqtt import BrokerTable, MqttConfig
+from agent.config.mqtt.sparkplug import as_sparkplug_id
 from agent.config.opcua import OpcuaConfig
 from agent.config.sinks import InfluxdbConfig, SinkConfig, SparkplugSinkConfig, UnsSinkConfig
 from agent.signals import Path
@@ -131,6 +132,27 @@ class Config(Table):
     def sinks(self) -> tuple[SinkConfig, ...]:
         """Every far side, whatever it speaks."""
         return (*self.influxdb, *self.sparkplug, *self.uns)
+
+    @property
+    def brokers(self) -> tuple[MqttConfig, ...]:
+        """`mqtt`, less what this gateway sends there as a node: it would be sent again, for ever."""
+        return tuple(self._without_own(broker) for broker in self.mqtt)
+
+    def edge_node(self, sink: SparkplugSinkConfig) -> tuple[str, str]:
+        """The group and the node that this gateway is in Sparkplug."""
+        group, node = sink.group or self.gateway.path.enterprise, sink.node or self.gateway.name
+        return as_sparkplug_id(group), as_sparkplug_id(node)
+
+    def _without_own(self, broker: MqttConfig) -> MqttConfig:
+        own = tuple(
+            "/".join(self.edge_node(sink))
+            for sink in self.sparkplug
+            if (sink.host, sink.port) == (broker.host, broker.port)
+        )
+        if broker.sparkplug is None or not own:
+            return broker
+        host = broker.sparkplug.model_copy(update={"ignore": broker.sparkplug.ignore + own})
+        return broker.model_copy(update={"sparkplug": host})
 
     def client_id(self, broker: BrokerTable) -> str:
         """The name of the session at this broker."""

@@ -41,6 +41,7 @@ def spanning_problems(document: Document, tree: Mapping[str, Any]) -> list[Probl
         *_twice(document, [item for kind in _SINKS for item in _values(tree, kind, "name")]),
         *_client_ids_twice(document, tree),
         *_edge_nodes_twice(document, tree),
+        *_coming_back(document, tree),
         *_signals_twice(document, tree),
         *_states_twice(document, tree),
         *_topics_twice(document, tree),
@@ -209,6 +210,40 @@ def _edge_nodes_twice(document: Document, tree: Mapping[str, Any]) -> Iterator[P
     ]
     same = "is the same node of the same group"
     return _twice(document, items, same, "give one of them another node or group")
+
+
+def _coming_back(document: Document, tree: Mapping[str, Any]) -> Iterator[Problem]:
+    """Topics that this gateway sends to a broker and would read from it, to send them again."""
+    line = _inner(_inner(tree, "gateway"), "path")
+    place = [str(line.get(part)) for part in ("enterprise", "site", "area", "line")]
+    sent = [
+        (path, _broker(table), [*filter(None, str(table.get("prefix", "")).split("/")), *place])
+        for path, table in _tables(tree, "uns")
+    ]
+    servers = dict(_tables(tree, "mqtt"))
+    for path, topic in _tables(tree, "mqtt", "topics"):
+        broker = _broker(servers[path[:2]])
+        for sink, other, levels in sent:
+            if broker and broker == other and _takes(topic.get("topic"), levels):
+                at = (*path, "topic")
+                sentence = (
+                    f"{dotted(at)} is {_said(document, at, '')}; {dotted(sink)} sends such topics "
+                    f"to the same broker, and they would come back and be sent again"
+                )
+                hint = f"narrow the topic, or set {dotted(sink)}.prefix to a level of its own"
+                yield Problem(at, sentence, document.place(at), hint)
+
+
+def _takes(pattern: Any, sent: list[str]) -> bool:
+    """Whether a pattern of topics takes what is sent below these levels."""
+    levels = str(pattern).split("/")
+    for level, own in zip(levels, sent, strict=False):
+        if level == "#":
+            return True
+        parts = (re.escape(part) for part in _PLACEHOLDER.split(level.replace("+", "{any}")))
+        if not re.fullmatch(".*".join(parts), own, re.DOTALL):
+            return False
+    return len(levels) > len(sent)
 
 
 def _inner(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:

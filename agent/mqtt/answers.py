@@ -22,6 +22,8 @@ _PASSING: Final = ("Server unavailable", "Server busy", "Connection rate exceede
 _WAY: Final = "is the broker running, is the port right, does a firewall stand between?"
 _ACCOUNT: Final = "check user, password and the broker's access list"
 _CERTIFICATE: Final = "check certificate and key, and that the broker knows their authority"
+_SHOW_ONE: Final = "set certificate and key"
+_WEBSOCKETS: Final = "check port and path: ws://host:port/path, /mqtt as a rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,15 @@ def of_end(broker: BrokerTable, end: End, *, opened: bool) -> Answer:
     if isinstance(error, socket.gaierror):
         reason, hint = f"its name cannot be resolved ({error.strerror})", "check the url and DNS"
     elif isinstance(error, WebsocketConnectionError):
-        reason = "it does not speak WebSockets there"
-        hint = "check port and path: ws://host:port/path, /mqtt as a rule"
+        reason, hint = "it does not speak WebSockets there", _WEBSOCKETS
+        if broker.certificate is not None:  # some servers say no to one by hanging up
+            hint += "; does it take our certificate?"
     elif isinstance(error, TimeoutError):
         reason = "timed out"
+    elif isinstance(error, ConnectionResetError):
+        reason = error.strerror or str(error)
+        hint = "is it a port without TLS?" if broker.tls else "does it want TLS: mqtts://?"
+        hint = f"{_WAY[:-1]}, {hint}"
     elif error is not None:
         reason = str(error) or type(error).__name__
     elif end.reason is not None and end.by_broker:
@@ -105,6 +112,8 @@ def _untrusted(broker: BrokerTable, error: ssl.SSLCertVerificationError) -> Answ
 
 def _tls(broker: BrokerTable, error: ssl.SSLError) -> Answer:
     reason = (error.reason or str(error)).replace("_", " ").lower()
+    if "certificate required" in reason and broker.certificate is None:
+        return Answer(True, f"{broker.name}: {broker.url} wants a client certificate", _SHOW_ONE)
     if "alert" in reason and ("certificate" in reason or "unknown ca" in reason):
         return Answer(
             True, f"{broker.name}: {broker.url} refuses our certificate: {reason}", _CERTIFICATE

@@ -9,22 +9,18 @@ QoS 1 (`deliver`): each message has its PUBACK; no more are on their way than th
 in order; so it is asked to drop a subscription that never was, which needs no right and changes
 nothing, and its UNSUBACK says that it has read all before it. (A PINGRESP says the same, but
 has no number to know it by.)
-
-paho's `publish` costs 80 to 110 us a QoS 1 message, this about 10: frames are made here, what comes
-is read in large pieces, and all but PUBACKs handed to paho.
 """
 
 from __future__ import annotations
 
-import re
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Any, Final
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import MessageType, MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -33,6 +29,7 @@ from agent import mqtt
 from agent.config.mqtt import BrokerTable
 from agent.errors import SinkError, SinkRefused, SinkUnreachable
 from agent.mqtt import Answer, End, Version, Will
+from agent.sinks.wire import Client, Message, frame
 
 ANSWER_S: Final = 10.0
 """A broker that owes an answer for so long is not there."""
@@ -41,17 +38,11 @@ INFLIGHT_MAX: Final = 200
 """QoS 1 messages on their way, where the broker does not allow fewer."""
 WRITE_BYTES_MAX: Final = 1 << 16
 """Frames are written in pieces of about this size."""
-READ_BYTES: Final = 1 << 16
 FENCE: Final = "andon/never/subscribed"
 
-_NO_LEVEL: Final = re.compile(r"[%/+#\x00-\x1f\x7f-\x9f]")
-"""MQTT 5.0, 1.5.4 and 4.7.1; `$` at a topic's beginning is the broker's, but none begins so."""
 _UNKNOWN_VERSION: Final = "Unsupported protocol version"
-_RETAIN: Final = 0x01
-_QOS1: Final = 0x02
 _FAILURE: Final = 0x80
 """MQTT 5.0, 2.4: reason codes from here on say no."""
-_SHORT: Final = struct.Struct("!H")
 
 
 class UnknownVersion(SinkRefused):
@@ -75,14 +66,6 @@ class Versions:
         except SinkError:
             self.version = "5"  # it was something else
             raise
-
-
-class Message(NamedTuple):
-    """What is to be published."""
-
-    topic: bytes
-    payload: bytes
-    retain: bool = False
 
 
 class Connection:
@@ -116,7 +99,7 @@ class Connection:
         self._inflight: dict[int, int] = {}
         self._refused: dict[int, ReasonCode] = {}
         client = self._client = mqtt.new_client(
-            _Client, broker, client_id, version, clean_start=True, will=will
+            Client, broker, client_id, version, clean_start=True, will=will
         )
         client.on_connect = self._on_connect
         client.on_subscribe = client.on_unsubscribe = self._on_answer
@@ -150,31 +133,18 @@ class Connection:
         """Send these frames, in this order; called from any thread, it does not wait."""
         piece: list[bytes] = []
         size = 0
-        for frame in frames:
-            piece.append(frame)
-            size += len(frame)
+        for one in frames:
+            piece.append(one)
+            size += len(one)
             if size >= WRITE_BYTES_MAX:
                 self._client.write(b"".join(piece))
                 piece, size = [], 0
         if piece:
             self._client.write(b"".join(piece))
 
-    def frame(self, message: Message, qos: int = 0, mid: int = 0) -> bytes:
-        """A PUBLISH packet (MQTT 3.1.1, 3.3; 5.0 has its properties' length more).
-
-        mid : the packet's number with QoS 1; a new one where it is 0
-        """
-        middle = _SHORT.pack(mid or self._client.new_mid()) if qos else b""
-        if self._version == "5":
-            middle += b"\0"
-        topic, payload, retain = message
-        length = 2 + len(topic) + len(middle) + len(payload)
-        head = bytearray([MessageType.PUBLISH | (_QOS1 if qos else 0) | (_RETAIN if retain else 0)])
-        while length > 0x7F:
-            head.append(length & 0x7F | 0x80)
-            length >>= 7
-        head.append(length)
-        return b"".join((head, _SHORT.pack(len(topic)), topic, middle, payload))
+    def frame(self, message: Message, qos: int = 0) -> bytes:
+        """A PUBLISH packet."""
+        return frame(message, self._version, self._client.new_mid() if qos else 0)
 
     def confirm(self) -> None:
         """Wait until the broker has read all that was sent, for at most `ANSWER_S`."""
@@ -196,11 +166,11 @@ class Connection:
                 for message in messages[at : at + room]:
                     mid = self._client.new_mid()
                     self._inflight[mid] = at
-                    frames.append(self.frame(message, 1, mid))
+                    frames.append(frame(message, self._version, mid))
                     at += 1
                 before = len(self._inflight)
             self.write(frames)
-            self._wait(lambda: len(self._inflight) < before, time.monotonic() + ANSWER_S)  # noqa: B023
+            self._wait(partial(self._is_below, before), time.monotonic() + ANSWER_S)
         return dict(self._refused)
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -252,6 +222,10 @@ class Connection:
             f"{name}: no answer from {url} in time",
             "is the broker overloaded, or the way to it cut?",
         )
+
+    def _is_below(self, before: int) -> bool:
+        """Whether fewer messages are on their way than before."""
+        return len(self._inflight) < before
 
     def _answer(self, sent: tuple[MQTTErrorCode, int | None], until_s: float) -> list[ReasonCode]:
         """The broker's answer to what was just sent."""
@@ -316,94 +290,6 @@ class Connection:
         if seems_so and (self._broker.version, self._version) == ("auto", "5"):
             return UnknownVersion(f"{self._broker.name}: {self._broker.url} does not know MQTT 5")
         return None
-
-
-class _Client(mqtt.Client):
-    """paho's client, with frames made elsewhere and large reads."""
-
-    on_pubacks: Callable[[Sequence[tuple[int, int]]], object]
-    on_idle: Callable[[], object]
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._unread = bytearray()
-
-    @property
-    def is_started(self) -> bool:
-        """Whether its thread was started."""
-        return self._thread is not None
-
-    def new_mid(self) -> int:
-        """A packet number that is not in use."""
-        return self._mid_generate()
-
-    def write(self, frames: bytes) -> None:
-        """Send frames as they are; paho is told QoS 1 so that it reports none of them."""
-        self._packet_queue(MessageType.PUBLISH, frames, 0, 1)
-
-    def abandon(self) -> None:
-        """Leave a broker that does not answer, so that it publishes the will."""
-        self._thread_terminate = True
-        self._sock_close()
-
-    def loop_misc(self) -> MQTTErrorCode:
-        """In paho's thread, between reads."""
-        self.on_idle()
-        return super().loop_misc()
-
-    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
-        """In paho's thread: read what is there."""
-        try:
-            data = self._sock_recv(READ_BYTES)
-        except BlockingIOError:
-            return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError:
-            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-        if not data:
-            return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
-        self.heard()
-        self._unread += data
-        return self._loop_rc_handle(self._take())
-
-    def _take(self) -> MQTTErrorCode:
-        """Handle whole packets of what was read."""
-        data, at, pubacks = self._unread, 0, []
-        rc = MQTTErrorCode.MQTT_ERR_SUCCESS
-        while rc == MQTTErrorCode.MQTT_ERR_SUCCESS and (found := _packet(data, at)):
-            body, end = found
-            if data[at] == MessageType.PUBACK and end - body >= 2:
-                code = data[body + 2] if end - body > 2 else 0
-                pubacks.append((data[body] << 8 | data[body + 1], code))
-            else:
-                rc = self._hand_over(data[at], data[body:end])
-            at = end
-        del data[:at]
-        if pubacks:
-            self.on_pubacks(pubacks)
-        return rc
-
-    def _hand_over(self, command: int, body: bytearray) -> MQTTErrorCode:
-        """Let paho handle a packet as if it had read it."""
-        self._in_packet |= {"command": command, "remaining_length": len(body), "packet": body}
-        rc = self._packet_handle()
-        self._in_packet |= {"command": 0, "remaining_length": 0, "packet": bytearray()}
-        return rc
-
-
-def _packet(data: bytearray, at: int) -> tuple[int, int] | None:
-    """Where the body of the packet at `at` begins and ends; None while it is not whole."""
-    length = 0
-    for i in range(1, min(5, len(data) - at)):
-        length |= (data[at + i] & 0x7F) << 7 * (i - 1)
-        if data[at + i] < 0x80:
-            body = at + i + 1
-            return (body, body + length) if body + length <= len(data) else None
-    return None
-
-
-def level(name: str) -> str:
-    """A name as one level of a topic; what a level cannot hold is percent-encoded, `%` as well."""
-    return _NO_LEVEL.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), name)
 
 
 def _error(answer: Answer) -> SinkError:

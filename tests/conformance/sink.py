@@ -16,7 +16,11 @@ import numpy as np
 import pytest
 
 from agent.errors import SinkError, SinkRefused, SinkRejected, SinkUnreachable
-from agent.lines import Packet
+from agent.forward import Forwarder, Limits
+from agent.ledger import SampleLedger
+from agent.lines import Lines, Packet
+from agent.outbox import Commit
+from agent.outbox.memory import MemoryOutbox
 from agent.sinks import Sink
 from tests.write_server import Answer, WriteServer
 
@@ -101,6 +105,31 @@ class SinkConformance:
             sink.send(packet(sample(number), first=number + 1))
             sink.close()
         wait_for(lambda: far_side.values() == {0, 1, 2})
+
+    def test_behind_a_forwarder_every_line_arrives_although_the_far_side_comes_and_goes(
+        self, far_side: FarSide
+    ) -> None:
+        sink = far_side.sink()
+        outbox = MemoryOutbox([sink.name])
+        limits = Limits(lines_max=50, lines_min=50, retry_first_s=0.01, retry_max_s=0.05)
+        forwarder = Forwarder(outbox, sink, limits=limits)
+        forwarder.start()
+        try:
+            for turn in range(3):
+                numbers = range(turn * 500, (turn + 1) * 500)
+                outbox.stage(Lines(ready=tuple(map(sample, numbers))), early=turn % 2 == 0)
+                outbox.commit(Commit(SampleLedger()))
+                forwarder.wake.set()
+                wait_for(lambda: len(far_side.values()) > turn * 500)  # noqa: B023
+                far_side.leave()
+                far_side.come_back()
+                forwarder.try_now()
+            wait_for(lambda: not outbox.ledger().lines.waiting)
+            wait_for(lambda: far_side.values() == set(range(1500)))
+        finally:
+            forwarder.stop()
+        assert outbox.ledger().balanced
+        assert not outbox.dead_letters()
 
     def test_what_it_cannot_hold_is_counted_and_the_rest_arrives(self, far_side: FarSide) -> None:
         sink = far_side.sink()

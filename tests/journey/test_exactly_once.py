@@ -42,17 +42,18 @@ def is_connected(gateway: Gateway) -> bool:
 
 
 def suffer(sensor: Sensor, broker: Broker, gateway: Gateway) -> None:
-    """The broker is stopped and started twice, the agent killed twice: once beside each other."""
-    sensor.has_sent(MESSAGES // 5)
+    """The broker is restarted twice, the agent killed twice: mid-stream, and in a backlog."""
+    step = MESSAGES // 5
+    sensor.has_sent(step)
     broker.restart()
-    sensor.has_sent(2 * MESSAGES // 5)
+    sensor.has_sent(2 * step)
     gateway.end(signal.SIGKILL)
+    sensor.has_sent(3 * step)
+    broker.restart()
+    sensor.has_sent(4 * step)
     gateway.start()
-    sensor.has_sent(3 * MESSAGES // 5)
-    until(lambda: is_connected(gateway), CONNECT_S)
+    until(lambda: counts_of(gateway.status())[0] > 2 * step, CONNECT_S)
     gateway.end(signal.SIGKILL)
-    sensor.has_sent(4 * MESSAGES // 5)
-    broker.restart()
     gateway.start()
     sensor.has_sent(MESSAGES)
 

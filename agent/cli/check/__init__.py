@@ -118,7 +118,7 @@ def _sink(config: Config, sink: SinkConfig) -> dict[str, Any]:
         return said | {"bucket": sink.bucket, "flavour": sink.flavour}
     if isinstance(sink, UnsSinkConfig):
         return said | {"prefix": sink.prefix, "verify_name": sink.verify_name}
-    group, node = sink.group or config.path.enterprise, sink.node or config.gateway.name
+    group, node = config.edge_node(sink)
     return said | {"group": group, "node": node, "verify_name": sink.verify_name}
 
 

@@ -127,7 +127,7 @@ def applied(old: Config, new: Config) -> Config:
 
 def source_tables(config: Config) -> dict[str, SourceConfig]:
     """The tables of all sources, by name."""
-    tables: list[SourceConfig] = [*config.opcua, *config.mqtt]
+    tables: list[SourceConfig] = [*config.opcua, *config.brokers]
     return {table.name: table for table in tables}
 
 

@@ -49,7 +49,7 @@ def ledger(
                 if sides
             }
         proofs = [proof_of(side, uuid, sent[side.name]) for side in sides if side.name in sent]
-        proofs += brokers(whole) if whole else []
+        proofs += [proof for proof in brokers(whole) if proof.name in sinks] if whole else []
     except AndonError as error:
         fail(error)
     if json:

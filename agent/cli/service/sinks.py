@@ -40,8 +40,9 @@ def new_sink(
         )
     client_id = config.client_id(table)
     if isinstance(table, SparkplugSinkConfig):
+        group, node = config.edge_node(table)
         return SparkplugSink(
-            table,
+            table.model_copy(update={"group": group, "node": node}),
             client_id,
             state=config.gateway.data / SPARKPLUG,
             path=config.path,

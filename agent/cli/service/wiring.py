@@ -19,6 +19,7 @@ from agent.config import (
     TopicConfig,
     relearned,
     signals,
+    sparkplug_node,
     sparkplug_signal,
     topic_signal,
 )
@@ -129,9 +130,12 @@ class Wiring:
         table = source_tables(config)[name]
         if isinstance(table, MqttConfig):
             resolvers = Resolvers(config, table, self.table)
-            return MqttSource(
+            broker = MqttSource(
                 table, config.client_id(table), resolvers.topic, resolvers.metric, self._now_ns
             )
+            of_broker = (signal for signal in self.table if signal.source == name)
+            broker.expect({node for signal in of_broker if (node := sparkplug_node(signal))})
+            return broker
         return OpcuaSource(table, self._signals(config, name), self._trust_of(config), self._now_ns)
 
     def _trust_of(self, config: Config) -> Trust:
@@ -150,8 +154,8 @@ class Wiring:
 
 def _learned(config: Config, signal: Signal) -> Signal | None:
     """What is said now of a signal that a broker brought; its own, or any where that is gone."""
-    own = [broker for broker in config.mqtt if broker.name == signal.source]
-    found = (relearned(config, broker, signal) for broker in own or config.mqtt)
+    own = [broker for broker in config.brokers if broker.name == signal.source]
+    found = (relearned(config, broker, signal) for broker in own or config.brokers)
     return next((signal for signal in found if signal is not None), None)
 
 
@@ -182,6 +186,9 @@ class Resolvers:
         signal = sparkplug_signal(
             self._config, self._broker, group, node, device, metric, kind, unit
         )
+        host = self._broker.sparkplug
+        if host is not None and not host.reads(group, node):
+            raise ValueError(f"{group}/{node} is not to be read")
         other = self._metrics.setdefault(signal.key, signal.node)
         if other != signal.node:
             raise ValueError(

@@ -32,6 +32,11 @@ def check_sparkplug_id(text: str) -> str:
     return text
 
 
+def as_sparkplug_id(name: str) -> str:
+    """A name as a group, node or device can be called."""
+    return re.sub(r"[+#/]", "-", name)
+
+
 def _group(text: str) -> str:
     if text == "STATE":
         raise broken("it must be another name: STATE stands for hosts")
@@ -57,6 +62,9 @@ class SparkplugHostConfig(Table):
     metrics: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
     """The metrics to read, by name, with `*` for any text; empty for all but `bdSeq` and those
     below `Node Control`, `Node Info`, `Device Control` and `Properties`."""
+    ignore: tuple[Annotated[str, Field(min_length=1, max_length=256)], ...] = ()
+    """Nodes not to read, as group/node, with `*` for any text. What this gateway itself sends to
+    the same broker is never read."""
     reorder_ms: int = Field(2000, ge=0, le=60_000)
     """How long to wait for a message that others have overtaken."""
     rebirth: bool = True
@@ -79,9 +87,10 @@ class SparkplugHostConfig(Table):
         names = {"group": group, "node": node, "device": device or node}
         return _PLACEHOLDER.sub(lambda match: names[match[1]], self.machine)
 
-    def reads(self, group: str, metric: str) -> bool:
-        """Whether a metric of this name of a node of this group is read."""
-        return ("+" in self.groups or group in self.groups) and self.takes(metric)
+    def reads(self, group: str, node: str) -> bool:
+        """Whether a node is read."""
+        is_ignored = any(fnmatchcase(f"{group}/{node}", pattern) for pattern in self.ignore)
+        return ("+" in self.groups or group in self.groups) and not is_ignored
 
     def takes(self, metric: str) -> bool:
         """Whether a metric of this name is read."""

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 
-from agent.kernels.mqtt.reading import Int
+from agent.kernels.mqtt.reading import Int, compiled
 
 NOTHING: Final = np.uint64(0)
 """The code of no bytes."""
@@ -40,7 +39,7 @@ def _tables() -> Any:
 _0, _1, _2, _3, _4, _5, _6, _7 = _tables()
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def crc32(body: Any, at: Int, end: Int, code: Any) -> Any:
     """CRC-32, uint64, of `body[at:end]` behind bytes with this code."""
     p, behind = np.uint64(at), np.uint64(end)
@@ -63,7 +62,7 @@ def crc32(body: Any, at: Int, end: Int, code: Any) -> Any:
     return code ^ _ALL
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def crc32_zero(code: Any) -> Any:
     """CRC-32 behind one zero byte more."""
     code ^= _ALL

@@ -1,24 +1,24 @@
-"""Frames of MQTT: where each ends, and where a PUBLISH has its topic and payload (MQTT 5.0, 2, 3.3).
+"""Frames of MQTT: where each ends, and where a PUBLISH has topic and payload (MQTT 5.0, 2, 3.3).
 
 Enters: bytes as they came. Leaves: where whole frames end and which are no PUBLISH; of PUBLISH
-frames the columns. Properties of MQTT 5 are stepped over, each checked for its length. Fails: with a
-fault that says what, in place of a position.
+frames the columns. Properties of MQTT 5 are stepped over, each checked for its length. Fails: with
+a fault that says what, in place of a position.
 
     frame = type and flags, remaining length (1 to 4 bytes, 7 bits each), the rest
     rest of a PUBLISH = topic, packet id where QoS > 0, properties in MQTT 5, payload
 
-Cost: 8 ns a frame each time. Memory: none but the given rows.
+Cost: 10 ns a frame split and 15 ns one read, and 1.6 ns a byte for the digest where QoS > 0.
+Memory: none but the given rows.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 
 from agent.kernels.mqtt.crc import NOTHING, crc32, crc32_zero
-from agent.kernels.mqtt.reading import Int, u16
+from agent.kernels.mqtt.reading import Int, compiled, u16
 
 PUBLISH: Final = 3
 """The type of a frame, its first four bits (MQTT 5.0, 2.1.2)."""
@@ -66,7 +66,7 @@ _SIZES[[0x01, 0x02, 0x03, 0x08, 0x09, 0x0B, 0x23, 0x26]] = [
 ]  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _skip_varint(body: Any, p: Int, end: Int) -> Int:
     """Behind a variable byte integer (MQTT 5.0, 1.5.5); `end` + 1 where it is not whole.
 
@@ -82,7 +82,7 @@ def _skip_varint(body: Any, p: Int, end: Int) -> Int:
     return behind
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _varint(body: Any, p: Int, behind: Int) -> Int:
     """A variable byte integer that has been stepped over."""
     read = np.int64(body[behind - 1])
@@ -91,7 +91,7 @@ def _varint(body: Any, p: Int, behind: Int) -> Int:
     return read
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _skip_properties(body: Any, p: Int, end: Int) -> Int:
     """Behind the properties of a PUBLISH; or a fault."""
     start = _skip_varint(body, p, end)
@@ -118,7 +118,7 @@ def _skip_properties(body: Any, p: Int, end: Int) -> Int:
     return p if p == behind else np.int64(-PROPERTY)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _payload_at(body: Any, p: Int, end: Int, flags: Int, v5: bool) -> Int:
     """Where a PUBLISH whose topic begins at `p` has its payload; or a fault."""
     qos = flags >> 1 & 3
@@ -139,13 +139,13 @@ def _payload_at(body: Any, p: Int, end: Int, flags: Int, v5: bool) -> Int:
     return behind
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _rest_at(body: Any, p: Int, end: Int) -> Int:
     """Behind type and length of the frame at `p`; `end` + 1 where they are not whole."""
     return _skip_varint(body, p + 1, end)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def walk(body: Any, p: Int, end: Int, v5: bool, others: Any, state: Any) -> Int:
     """Step over whole frames from `p` on, and check those of type PUBLISH; 0 or a fault.
 
@@ -181,7 +181,7 @@ def walk(body: Any, p: Int, end: Int, v5: bool, others: Any, state: Any) -> Int:
     return fault
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def count(body: Any) -> Int:
     """How many frames there are, whole ones or not."""
     frames = 0
@@ -195,7 +195,7 @@ def count(body: Any) -> Int:
     return frames
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def read(
     body: Any, v5: bool, topic_at: Any, topic_len: Any, payload_at: Any, payload_len: Any,
     qos: Any, dup: Any, retain: Any, packet_id: Any, digest: Any,

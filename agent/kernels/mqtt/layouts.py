@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 
 from agent.kernels.mqtt.numbers import BROKEN, EXACT_MAX, NONE, WHOLE, number
-from agent.kernels.mqtt.reading import Int, byte, tail, word
+from agent.kernels.mqtt.reading import Bool, Int, byte, compiled, tail, word
 from agent.kernels.mqtt.scanning import (
     BRACKETS_MAX,
     IS_BOOLEAN,
@@ -55,8 +54,8 @@ C: Final = 3
 WORD: Final = 4
 SIZE: Final = 5
 OPERATION: Final = 6
-"""Columns of an operation, int64: what it does behind the literal of at most `LITERAL_MAX` bytes that
-stands before it, the lowest byte first; 0 where there is none."""
+"""Columns of an operation, int64: what it does behind the literal that stands before it, at most
+`LITERAL_MAX` bytes, the lowest first; SIZE is 0 where there is none."""
 LITERAL_MAX: Final = 7
 
 MESSAGE: Final = 0
@@ -85,10 +84,8 @@ _STATUS_END: Final = 1 << 32
 _MASKS: Final = np.array([(1 << 8 * size) - 1 for size in range(LITERAL_MAX + 1)], np.uint64)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def _value_at(
-    body: Any, p: Int, end: Int, kinds: Int, is_text: Int
-) -> tuple[Int, float, Int, Int]:
+@compiled
+def _value_at(body: Any, p: Int, end: Int, kinds: Int, is_text: Int) -> tuple[Int, float, Int, Int]:
     """Behind the value at `p`, or -1; its number, NaN for null; its text and the length of it."""
     kind = kind_at(body, p, end)
     behind, value = np.int64(-1), 0.0
@@ -96,7 +93,7 @@ def _value_at(
     if kind & kinds == 0:
         pass
     elif kind == IS_NUMBER:
-        behind, what, whole, value = number(body, p, end, True)
+        behind, what, whole, value = number(body, p, end)
         too_large = what == WHOLE and (whole > EXACT_MAX or whole < -EXACT_MAX)
         unlike = is_text and (what == BROKEN or (whole == 0 and behind - p > 1))
         if what == NONE or too_large or unlike:
@@ -104,9 +101,9 @@ def _value_at(
         text_at, text_len = p, behind - p
     elif kind == IS_TEXT:
         if is_text:
-            behind, brackets = text_behind(body, p, end, False)
+            behind, brackets, escapes = text_behind(body, p, end)
             text_at, text_len = p + 1, behind - p - 2
-            if brackets > BRACKETS_MAX or text_len > TEXT_BYTES_MAX:
+            if brackets > BRACKETS_MAX or escapes or text_len > TEXT_BYTES_MAX:
                 behind = np.int64(-1)
     else:
         behind = word_behind(body, p, end)
@@ -122,8 +119,8 @@ def _value_at(
     return behind, value, text_at, text_len
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def _is_word(body: Any, p: Int, end: Int, lower: Any) -> bool:
+@compiled
+def _is_word(body: Any, p: Int, end: Int, lower: Any) -> Bool:
     """Whether a text begins with this word, in any case."""
     same = end - p >= lower.size
     if same:
@@ -137,7 +134,7 @@ _UNCERTAIN_WORD: Final = np.frombuffer(b"uncertain", np.uint8)
 _BAD_WORD: Final = np.frombuffer(b"bad", np.uint8)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _status_of(quality: float) -> Int:
     """The StatusCode that a number means; -1 where it means none."""
     status = np.int64(-1)
@@ -149,17 +146,17 @@ def _status_of(quality: float) -> Int:
     return status
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _quality_at(body: Any, p: Int, end: Int) -> tuple[Int, Int]:
     """Behind the value at `p`, or -1; and the StatusCode that it means."""
     kind = kind_at(body, p, end)
     behind, status = np.int64(-1), np.int64(0)
     if kind == IS_TEXT:
-        behind, brackets = text_behind(body, p, end, False)
+        behind, brackets, escapes = text_behind(body, p, end)
         at = p + 1
         while at < behind and byte(body, at) == 32:
             at += 1
-        if brackets:
+        if brackets or escapes:
             behind = np.int64(-1)
         elif _is_word(body, at, behind, _UNCERTAIN_WORD):
             status = np.int64(_UNCERTAIN)
@@ -168,26 +165,26 @@ def _quality_at(body: Any, p: Int, end: Int) -> tuple[Int, Int]:
         elif not _is_word(body, at, behind, _GOOD_WORD):
             behind = np.int64(-1)
     elif kind == IS_NUMBER:
-        behind, what, _, value = number(body, p, end, True)
+        behind, what, _, value = number(body, p, end)
         status = _status_of(value)
         if what == NONE or status < 0:
             behind = np.int64(-1)
-    elif kind == IS_BOOLEAN or kind == IS_NULL:
+    elif kind in (IS_BOOLEAN, IS_NULL):
         behind = word_behind(body, p, end)
         if kind == IS_BOOLEAN and behind - p == 5:
             status = np.int64(_BAD)
     return behind, status
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _bare_number(body: Any, p: Int, end: Int) -> tuple[Int, float]:
-    """`end` where the payload is one number in text, true or false, else -1; and the number."""
+    """`end` where the payload is a number as in JSON, true or false, else -1; and the number."""
     stop, value = end, 0.0
     while p < stop and (byte(body, p) in (32, 9, 13, 10, 0)):
         p += 1
     while p < stop and (byte(body, stop - 1) in (32, 9, 13, 10, 0)):
         stop -= 1
-    behind, what, whole, value = number(body, p, stop, False)
+    behind, what, whole, value = number(body, p, stop)
     if what == NONE or (what == WHOLE and (whole > EXACT_MAX or whole < -EXACT_MAX)):
         behind = np.int64(-1)
     if stop - p >= 4 and byte(body, p) >= 65:
@@ -198,7 +195,7 @@ def _bare_number(body: Any, p: Int, end: Int) -> tuple[Int, float]:
     return end if behind == stop else np.int64(-1), value
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _literal_behind(body: Any, p: Int, end: Int, wanted: Int, size: Int) -> Int:
     """Behind the literal that is wanted at `p`; or -1."""
     taken = word(body, p) if body.size - p >= 8 else tail(body, p, end)
@@ -206,7 +203,7 @@ def _literal_behind(body: Any, p: Int, end: Int, wanted: Int, size: Int) -> Int:
     return p + size if same else np.int64(-1)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _settle(first: Int, row: Int, time: Int, status: Int, cells: Any, values: Any) -> None:
     """Give rows from `first` on what is common to them, where it is known; missing is Bad."""
     for at in range(first, row):
@@ -217,8 +214,8 @@ def _settle(first: Int, row: Int, time: Int, status: Int, cells: Any, values: An
             cells[at, STATUS] = _BAD if is_missing else status
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def _space(first: Int, row: Int, received_ns: Int, rate_hz: float, cells: Any) -> bool:
+@compiled
+def _space(first: Int, row: Int, received_ns: Int, rate_hz: float, cells: Any) -> Bool:
     """Give rows from `first` on times at a rate, the last at theirs or now; whether all can be."""
     if row == first:
         return True
@@ -229,7 +226,7 @@ def _space(first: Int, row: Int, received_ns: Int, rate_hz: float, cells: Any) -
     return cells[first, TIME_NS] > 0
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _whole_at(body: Any, p: Int, end: Int, code: Int) -> tuple[Int, float, Int, Int]:
     """What `_value_at` gives, of a payload that is one number or one text."""
     behind, value, text_at, text_len = np.int64(-1), 0.0, np.int64(-1), np.int64(0)
@@ -240,7 +237,7 @@ def _whole_at(body: Any, p: Int, end: Int, code: Int) -> tuple[Int, float, Int, 
     return behind, value, text_at, text_len
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _run(
     body: Any, p: Int, end: Int, k: Int, ops: Any, slots_at: Int, row: Int, cells: Any, values: Any
 ) -> Int:
@@ -278,22 +275,17 @@ def _run(
                 row += 1
         elif code == TIME:
             p, taken = time_at(body, p, end, a)
-            if b:
-                time_of_all = taken
-            else:
-                time = taken
+            time_of_all, time = (taken, time) if b else (time_of_all, taken)
             if taken == 0:
                 p = np.int64(-1)
         elif code == QUALITY:
             p, taken = _quality_at(body, p, end)
-            if b:
-                status_of_all = taken
-            else:
-                status = taken
+            status_of_all, status = (taken, status) if b else (status_of_all, taken)
         elif code == SKIP:
-            p, more = value_behind(body, p, end) if kind_at(body, p, end) & a else (-1, 0)
+            is_allowed = kind_at(body, p, end) & a
+            p, more = value_behind(body, p, end)
             brackets += more
-            if brackets > BRACKETS_MAX:
+            if not is_allowed or brackets > BRACKETS_MAX:
                 p = np.int64(-1)
         k += 1
     if p != end or row - first > ROWS_MAX:
@@ -304,7 +296,7 @@ def _run(
     return row
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def decode(
     body: Any, payload_at: Any, payload_len: Any, rows: Any, routes: Any, layouts: Any,
     first: Any, rates_hz: Any, ops: Any, received_ns: Int, cells: Any, values: Any, undone: Any,
@@ -338,9 +330,10 @@ def decode(
                 slots_at = np.int64(layouts[route, place, SLOTS_AT])
                 k = first[program]
                 behind = _run(body, start, start + size, k, ops, slots_at, row, cells, values)
-                if behind >= 0 and rates_hz[program] > 0.0:
-                    if not _space(row, behind, received_ns, rates_hz[program], cells):
-                        behind = np.int64(-1)
+                rate_hz = rates_hz[program]
+                is_block = behind >= 0 and rate_hz > 0.0
+                if is_block and not _space(row, behind, received_ns, rate_hz, cells):
+                    behind = np.int64(-1)
         if behind < 0:
             undone[left] = message
             left += 1

@@ -1,12 +1,12 @@
-"""Numbers in text to the nearest float64 (RFC 8259, 6; and the looser writing of plain payloads).
+"""Numbers in text to the nearest float64 (RFC 8259, 6).
 
 Enters: a position. Leaves: the number, correctly rounded with halves to even, and where it ends.
 Fails: with NONE, for what is no number and for what is left to the general decoder: more than 19
 digits that count, beyond float64 or below its normal numbers.
 
     value = m * 10^q: exact where m <= 2^53 and |q| <= 22, both being float64 then; else after
-    Daniel Lemire, "Number parsing at a gigabyte per second" (2021), section 5: m times the upper 128
-    bits of 5^q, where the 64 below decide only if the upper ones could not.
+    Daniel Lemire, "Number parsing at a gigabyte per second" (2021), section 5: m times the upper
+    128 bits of 5^q, of which the lower 64 count only where the upper 64 do not decide.
 
 Cost: 6 ns a number of few digits, 20 ns one of 17. Memory: 10 kB of tables, once.
 """
@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 
-from agent.kernels.mqtt.reading import Int, byte, word
+from agent.kernels.mqtt.reading import Int, byte, compiled, word
 
 NONE: Final = 0
 WHOLE: Final = 1
@@ -85,7 +84,7 @@ _POWERS: Final = _powers()
 _TENS: Final = np.array([10.0**q for q in range(23)])
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _high(a: Any, b: Any) -> Any:
     """The upper 64 bits of a product."""
     a0, a1, b0, b1 = a & _LOW, a >> _32, b & _LOW, b >> _32
@@ -94,7 +93,7 @@ def _high(a: Any, b: Any) -> Any:
     return a1 * b1 + (middle >> _32) + (carried >> _32)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _leading_zeros(m: Any) -> Int:
     zeros = 0
     for step in (32, 16, 8, 4, 2, 1):
@@ -104,7 +103,7 @@ def _leading_zeros(m: Any) -> Int:
     return zeros
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _bits(m: Any, q: Int) -> Any:
     """The float64 nearest to m * 10^q as bits, m > 0; 0 for what is not decided here."""
     if q < _POWER_MIN or q > _POWER_MAX:
@@ -135,21 +134,20 @@ def _bits(m: Any, q: Int) -> Any:
     return found & ~_HIDDEN | np.uint64(exponent) << _EXPONENT_SHIFT
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def nearest(m: Any, q: Int, negative: bool) -> float:
+@compiled
+def nearest(m: Any, q: Int, negative: bool) -> Any:
     """The float64 nearest to m * 10^q; NaN for what is not decided here."""
+    value: Any = 0.0
     if m <= _EXACT and -22 <= q <= 22:
         value = np.float64(m)
         value = value / _TENS[-q] if q < 0 else value * _TENS[q]
-    elif m == _0:
-        value = 0.0
-    else:
+    elif m != _0:
         bits = _bits(m, q)
         value = np.uint64(bits).view(np.float64) if bits != _0 else np.nan
     return -value if negative else value
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _digits(body: Any, p: Int, end: Int, m: Any) -> tuple[Int, Any]:
     """Behind the digits at `p`, and `m` with them at its end; it wraps beyond 19."""
     while end - p >= 8:
@@ -170,14 +168,14 @@ def _digits(body: Any, p: Int, end: Int, m: Any) -> tuple[Int, Any]:
     return p, m
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _exponent(body: Any, p: Int, end: Int) -> tuple[Int, Int]:
     """Behind the exponent whose letter is at `p`, and what it says; -1 where it has no digit."""
     p += 1
     sign = byte(body, p) if p < end else np.int64(0)
-    if sign == _MINUS or sign == _PLUS:
+    if sign in (_MINUS, _PLUS):
         p += 1
-    start, power = p, np.int64(0)
+    start, power = p, 0
     while p < end and byte(body, p) ^ _ZERO <= 9:
         power = min(power * 10 + (byte(body, p) ^ _ZERO), _EXPONENT_MAX)
         p += 1
@@ -186,7 +184,7 @@ def _exponent(body: Any, p: Int, end: Int) -> tuple[Int, Int]:
     return p, -power if sign == _MINUS else power
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _counting(body: Any, p: Int, count: Int) -> Int:
     """How many of so many digits from `p` on count: not zeros at the front."""
     while count > 0 and (byte(body, p) == _ZERO or byte(body, p) == _POINT):
@@ -195,30 +193,23 @@ def _counting(body: Any, p: Int, count: Int) -> Int:
     return count
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def number(body: Any, p: Int, end: Int, is_json: bool) -> tuple[Int, Int, Int, float]:
-    """The number at `p`: behind it, what it is, its value if it is WHOLE, its value.
-
-    is_json : as in JSON; else `+1`, `007`, `.5` and `1.` are numbers too
-    """
-    first = byte(body, p) if p < end else np.int64(0)
-    negative = first == _MINUS
-    if negative or (first == _PLUS and not is_json):
+@compiled
+def number(body: Any, p: Int, end: Int) -> tuple[Int, Int, Int, float]:
+    """The number at `p`: behind it, what it is, its value if it is WHOLE, its value."""
+    negative = p < end and byte(body, p) == _MINUS
+    if negative:
         p += 1
     start = p
     p, m = _digits(body, start, end, _0)
     count, power = p - start, np.int64(0)
     kind = WHOLE if count else NONE
-    if is_json and count > 1 and byte(body, start) == _ZERO:
+    if count > 1 and byte(body, start) == _ZERO:
         kind = NONE
     if p < end and byte(body, p) == _POINT:
         point = p
         p, m = _digits(body, p + 1, end, m)
         power = point + 1 - p
-        if count - power > 0 and not (is_json and (kind == NONE or power == 0)):
-            kind = BROKEN
-        else:
-            kind = NONE
+        kind = BROKEN if kind == WHOLE and power < 0 else NONE
         count -= power
     if p < end and kind != NONE and byte(body, p) | 32 == _E:
         kind = BROKEN

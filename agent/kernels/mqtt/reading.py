@@ -13,8 +13,14 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-Int = int | np.int64
+Int = Any
 """An int64, with the compiler and without."""
+Bool = Any
+"""A bool, with the compiler and without."""
+
+compiled: Any = numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
+"""How these kernels are compiled: references to arrays are not counted, which would cost more than
+reading them. So a kernel here makes no array."""
 
 _1: Final = np.uint64(1)
 _2: Final = np.uint64(2)
@@ -32,19 +38,19 @@ _48: Final = np.uint64(48)
 _56: Final = np.uint64(56)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def byte(body: Any, p: Int) -> Int:
     """One byte as int64."""
     return np.int64(body[np.uint64(p)])
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def u16(body: Any, p: Int) -> Int:
     """Two bytes, the higher first (MQTT 5.0, 1.5.2), as int64."""
     return (byte(body, p) << 8) | byte(body, p + 1)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def word(body: Any, p: Int) -> Any:
     """Eight bytes as uint64, the lowest first."""
     q = np.uint64(p)
@@ -60,7 +66,7 @@ def word(body: Any, p: Int) -> Any:
     )
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def tail(body: Any, p: Int, end: Int) -> Any:
     """Fewer than eight bytes as uint64, the lowest first."""
     taken, at = np.uint64(0), end
@@ -70,8 +76,8 @@ def tail(body: Any, p: Int, end: Int) -> Any:
     return taken
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def is_same(body: Any, at: Int, pool: Any, start: Int, size: Int) -> bool:
+@compiled
+def is_same(body: Any, at: Int, pool: Any, start: Int, size: Int) -> Bool:
     """Whether the same bytes lie at both."""
     offset = 0
     while offset + 8 <= size and word(body, at + offset) == word(pool, start + offset):

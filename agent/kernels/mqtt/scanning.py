@@ -1,9 +1,9 @@
 """JSON that is stepped over, and text (RFC 8259; UTF-8 after RFC 3629, without surrogates).
 
-Enters: a position. Leaves: the one behind what begins there, each byte of which has been found to be
-JSON. Fails: with -1, also for what is left to the general decoder: nested deeper than `DEPTH_MAX`,
-numbers of more than 19 digits, and more brackets in strings than `BRACKETS_MAX`, since the general
-decoder, which refuses deep nesting, counts those too.
+Enters: a position. Leaves: the one behind what begins there, each byte of which has been found to
+be JSON. Fails: with -1, also for what is left to the general decoder: nested deeper than
+`DEPTH_MAX`, numbers of more than 19 digits. Brackets in strings are told, since the general decoder
+counts them too when it refuses deep nesting; programs allow `BRACKETS_MAX`.
 
 Cost: 1 ns a byte of text. Memory: none.
 """
@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 
 from agent.kernels.mqtt.numbers import NONE, number
-from agent.kernels.mqtt.reading import Int, byte
+from agent.kernels.mqtt.reading import Bool, Int, byte, compiled
 
 DEPTH_MAX: Final = 32
 BRACKETS_MAX: Final = 32
@@ -38,7 +37,7 @@ _QUOTE: Final = 34
 _BACKSLASH: Final = 92
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def kind_at(body: Any, p: Int, end: Int) -> Int:
     """Of which kind the value at `p` is, if it is one; 0 at the end."""
     first = byte(body, p) if p < end else np.int64(0)
@@ -58,7 +57,7 @@ def kind_at(body: Any, p: Int, end: Int) -> Int:
     return kind
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def word_behind(body: Any, p: Int, end: Int) -> Int:
     """Behind `true`, `false` or `null`; or -1."""
     found = np.int64(-1)
@@ -72,7 +71,7 @@ def word_behind(body: Any, p: Int, end: Int) -> Int:
     return found
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _sequence_behind(body: Any, p: Int, end: Int) -> Int:
     """Behind the bytes of one character beyond ASCII; or -1."""
     first = byte(body, p)
@@ -88,15 +87,15 @@ def _sequence_behind(body: Any, p: Int, end: Int) -> Int:
     return np.int64(-1) if too_long or is_none else p + size
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def is_utf8(body: Any, p: Int, end: Int) -> bool:
+@compiled
+def is_utf8(body: Any, p: Int, end: Int) -> Bool:
     """Whether these bytes are text."""
     while 0 <= p < end:
         p = p + 1 if byte(body, p) < 0x80 else _sequence_behind(body, p, end)
     return p == end
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _escape_behind(body: Any, p: Int, end: Int) -> Int:
     """Behind the escape whose backslash is at `p`; or -1."""
     found = np.int64(-1)
@@ -111,11 +110,11 @@ def _escape_behind(body: Any, p: Int, end: Int) -> Int:
     return found
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def text_behind(body: Any, p: Int, end: Int, with_escapes: bool) -> tuple[Int, Int]:
-    """Behind the text whose opening quote is at `p`, or -1; and the brackets in it."""
+@compiled
+def text_behind(body: Any, p: Int, end: Int) -> tuple[Int, Int, Int]:
+    """Behind the text whose opening quote is at `p`, or -1; the brackets and escapes in it."""
     p += 1
-    brackets = np.int64(0)
+    brackets, escapes = np.int64(0), np.int64(0)
     while 0 <= p < end:
         taken = byte(body, p)
         if taken == _QUOTE:
@@ -125,14 +124,15 @@ def text_behind(body: Any, p: Int, end: Int, with_escapes: bool) -> tuple[Int, I
         elif taken >= 0x80:
             p = _sequence_behind(body, p, end)
         elif taken == _BACKSLASH:
-            p = _escape_behind(body, p, end) if with_escapes else np.int64(-1)
+            p = _escape_behind(body, p, end)
+            escapes += 1
         else:
             brackets += taken == 123 or taken == 91
             p += 1
-    return p + 1 if 0 <= p < end else np.int64(-1), brackets
+    return p + 1 if 0 <= p < end else np.int64(-1), brackets, escapes
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def skip_blanks(body: Any, p: Int, end: Int) -> Int:
     """Behind blanks."""
     while p < end:
@@ -143,30 +143,28 @@ def skip_blanks(body: Any, p: Int, end: Int) -> Int:
     return p
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _key_behind(body: Any, p: Int, end: Int) -> tuple[Int, Int]:
     """At the value behind a key, or -1; and the brackets in the key."""
     brackets = np.int64(0)
     if p >= end or byte(body, p) != _QUOTE:
         return np.int64(-1), brackets
-    p, brackets = text_behind(body, p, end, True)
+    p, brackets, _ = text_behind(body, p, end)
     if p >= 0:
         p = skip_blanks(body, p, end)
-        if p < end and byte(body, p) == 58:
-            p = skip_blanks(body, p + 1, end)
-        else:
-            p = np.int64(-1)
+        is_colon = p < end and byte(body, p) == 58
+        p = skip_blanks(body, p + 1, end) if is_colon else np.int64(-1)
     return p, brackets
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _scalar_behind(body: Any, p: Int, end: Int) -> tuple[Int, Int]:
     kind = kind_at(body, p, end)
     brackets = np.int64(0)
     if kind == IS_TEXT:
-        p, brackets = text_behind(body, p, end, True)
+        p, brackets, _ = text_behind(body, p, end)
     elif kind == IS_NUMBER:
-        p, what, _, _ = number(body, p, end, True)
+        p, what, _, _ = number(body, p, end)
         if what == NONE:
             p = np.int64(-1)
     else:
@@ -174,14 +172,14 @@ def _scalar_behind(body: Any, p: Int, end: Int) -> tuple[Int, Int]:
     return p, brackets
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def value_behind(body: Any, p: Int, end: Int) -> tuple[Int, Int]:
     """Behind the value at `p`, or -1; and the brackets in the strings of it."""
     depth, brackets, more = np.int64(0), np.int64(0), np.int64(0)
     objects = np.int64(0)  # by depth, as bits: whether it is an object
     while True:
         kind = kind_at(body, p, end)
-        if kind == IS_OBJECT or kind == IS_ARRAY:
+        if kind in (IS_OBJECT, IS_ARRAY):
             depth += 1
             if depth > DEPTH_MAX:
                 return np.int64(-1), brackets

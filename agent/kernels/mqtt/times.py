@@ -1,4 +1,4 @@
-"""Times in text as UTC nanoseconds: what `agent.sources.mqtt.payloads.times` says, for the usual forms.
+"""Times in text as UTC nanoseconds, in the usual forms (`agent/sources/mqtt/payloads/times.py`).
 
 Enters: a position and what the time counts. Leaves: nanoseconds since 1970, above 0 and below 2^63.
 Fails: with 0, for what is no time and for what is left to the general decoder.
@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 
 from agent.kernels.mqtt.numbers import NONE, WHOLE, number
-from agent.kernels.mqtt.reading import Int, byte
+from agent.kernels.mqtt.reading import Int, byte, compiled
 
 S: Final = 0
 MS: Final = 1
@@ -36,21 +35,23 @@ _TIME_NS_MAX: Final = 2**63 - 1
 _MICRO_MAX: Final = 9_223_372_036_854_775.0
 """The largest whole number below (2^63 - 1) / 1000, which float64 has."""
 _QUOTE: Final = 34
-_DAYS_BEFORE: Final = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365], np.int64)
+_DAYS_BEFORE: Final = np.array(
+    [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365], np.int64
+)
 _CLOCK_SIZE: Final = 19
 _FRACTION_MAX: Final = 9
 _YEAR_MIN: Final = 1970
 _YEAR_MAX: Final = 2261
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _two(body: Any, p: Int) -> Int:
     """Two digits; at least 1,000 where they are none."""
     tens, ones = byte(body, p) ^ 48, byte(body, p + 1) ^ 48
     return tens * 10 + ones if tens <= 9 and ones <= 9 else np.int64(1_000)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _day(year: Int, month: Int, day: Int) -> Int:
     """Days since 1970-01-01; -1 where there is no such day, or not from 1970 to 2261."""
     if not (_YEAR_MIN <= year <= _YEAR_MAX and 1 <= month <= 12):
@@ -65,7 +66,7 @@ def _day(year: Int, month: Int, day: Int) -> Int:
     return (year - _YEAR_MIN) * 365 + leaps + before + day - 1
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _offset_s(body: Any, p: Int, end: Int) -> Int:
     """The offset from UTC of which nothing but it is left; beyond a day where it is none."""
     found = np.int64(1_000_000)
@@ -81,7 +82,7 @@ def _offset_s(body: Any, p: Int, end: Int) -> Int:
     return found
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def iso(body: Any, p: Int, end: Int) -> Int:
     """The time of the text from `p` to `end`; 0 where it is none or not in 1970 to 2261."""
     if end - p < _CLOCK_SIZE:
@@ -119,7 +120,7 @@ def iso(body: Any, p: Int, end: Int) -> Int:
     return seconds * 1_000_000_000 + fraction_ns
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def counted(kind: Int, whole: Int, value: float, unit: Int) -> Int:
     """The time that a number says; 0 where it is out of range."""
     if unit == AUTO:
@@ -139,7 +140,7 @@ def counted(kind: Int, whole: Int, value: float, unit: Int) -> Int:
     return found
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def time_at(body: Any, p: Int, end: Int, unit: Int) -> tuple[Int, Int]:
     """Behind the JSON value at `p`, and the time that it says; 0 where it says none."""
     found = np.int64(0)
@@ -152,7 +153,7 @@ def time_at(body: Any, p: Int, end: Int, unit: Int) -> tuple[Int, Int]:
             found = iso(body, start, p)
         p += 1
     elif unit != ISO:
-        p, kind, whole, value = number(body, p, end, True)
+        p, kind, whole, value = number(body, p, end)
         if kind != NONE:
             found = counted(kind, whole, value, unit)
     return p, found

@@ -1,8 +1,8 @@
 """Topics to route numbers: a table with open addressing and linear probing.
 
-Enters: where topics lie. Leaves: for each the number that was given for it, or -1. Hashed eight bytes
-a step with a seed of the process, so that nobody can make topics that collide; one that found no
-place within `PROBES_MAX` stays unknown. Fails never.
+Enters: where topics lie. Leaves: for each the number that was given for it, or -1. Hashed eight
+bytes a step with a seed of the process, so that nobody can make topics that collide; one that found
+no place within `PROBES_MAX` stays unknown. Fails never.
 
 Cost: 12 ns a topic of 30 bytes while the table is in the processor's cache, 60 ns else.
 Memory: 64 to 128 B a topic and its bytes.
@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numba
 import numpy as np
 
-from agent.kernels.mqtt.reading import Int, is_same, tail, word
+from agent.kernels.mqtt.reading import Bool, Int, compiled, is_same, tail, word
 
 PROBES_MAX: Final = 64
 HASH: Final = 0
@@ -23,15 +22,15 @@ AT: Final = 1
 SIZE: Final = 2
 ROUTE: Final = 3
 PLACE: Final = 4
-"""Columns of a place in the table, int64: hash, start and length of the topic in the pool, route; all
--1 where it is free."""
+"""Columns of a place in the table, int64: hash, start and length of the topic in the pool, route;
+all -1 where it is free."""
 
 _FACTOR: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 _HALF: Final = np.uint64(32)
 _HASH_BITS: Final = np.uint64(0x7FFF_FFFF_FFFF_FFFF)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _hash(body: Any, at: Int, size: Int, seed: Any) -> Int:
     code = seed ^ np.uint64(size)
     end = at + size
@@ -44,7 +43,7 @@ def _hash(body: Any, at: Int, size: Int, seed: Any) -> Int:
     return np.int64(code & _HASH_BITS)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def find(
     body: Any, topic_at: Any, topic_len: Any, seed: Any, pool: Any, table: Any, route: Any
 ) -> None:
@@ -76,8 +75,8 @@ def find(
         route[row] = found
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def _take(code: Int, at: Int, size: Int, route: Int, table: Any) -> bool:
+@compiled
+def _take(code: Int, at: Int, size: Int, route: Int, table: Any) -> Bool:
     """The first free place from that of the hash on; False where all within reach are taken."""
     mask = table.shape[0] - 1
     place = code & mask
@@ -90,13 +89,13 @@ def _take(code: Int, at: Int, size: Int, route: Int, table: Any) -> bool:
     return False
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def insert(pool: Any, at: Int, size: Int, seed: Any, route: Int, table: Any) -> bool:
+@compiled
+def insert(pool: Any, at: Int, size: Int, seed: Any, route: Int, table: Any) -> Bool:
     """Give a topic in the pool, which has no place yet, one; False where none was found."""
     return _take(_hash(pool, at, size, seed), at, size, route, table)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def move(before: Any, table: Any) -> None:
     """Give all topics of one table a place in another, empty one; few may find none."""
     for place in range(before.shape[0]):

@@ -26,11 +26,12 @@ from agent.lines import Packet
 from agent.lines.parse import parse
 from agent.mqtt import Version, Will
 from agent.signals import Path
-from agent.sinks.broker import Connection, Message, Versions, level
+from agent.sinks.broker import Connection, Versions
 from agent.sinks.sparkplug.bdseq import BdSeq
 from agent.sinks.sparkplug.host import PrimaryHost, wants_rebirth
 from agent.sinks.sparkplug.node import Node, Published
 from agent.sinks.sparkplug.points import Points
+from agent.sinks.wire import Message, level
 from agent.sparkplug import Topic
 
 LIVE_NS: Final = 5 * 10**9
@@ -108,9 +109,12 @@ class SparkplugSink:
                     withheld += not self._points.take(parse(packet.body[low:high]))
                 except ValueError as error:
                     rejected[place] = str(error)
-            waited = self._now_ns() - packet.made_ns > LIVE_NS
-            if not self._is_born or not connection.living:
+            if not connection.living or (self._host is not None and not self._host.online):
                 raise SinkUnreachable(f"{self.name}: the session has just ended")
+            if not self._is_born:
+                self._note_births()
+                self._node.begin()
+            waited = self._now_ns() - packet.made_ns > LIVE_NS
             self._publish(connection, self._node.tell(self._now_ms(), waited=waited))
         connection.confirm()
         if rejected:
@@ -127,7 +131,7 @@ class SparkplugSink:
             self._connection = None
 
     def _ready(self) -> Connection:
-        """A connection on which the node is born."""
+        """A connection on which the node may be born."""
         connection = self._connection
         if connection is None or not connection.living:
             if connection is not None:
@@ -141,8 +145,6 @@ class SparkplugSink:
                     f"{self.name}: the primary host {self._config.primary_host} is not online",
                     f"nothing is sent until it says so in {host.topics[0]}",
                 )
-        with self._lock:
-            self._be_born(connection)
         return connection
 
     def _connect(self, version: Version) -> Connection:
@@ -161,16 +163,14 @@ class SparkplugSink:
         self._connection = connection
         return connection
 
-    def _be_born(self, connection: Connection) -> None:
-        if not self._is_born and connection.living:
-            self._is_born = True
-            self._bear(connection)
-
     def _bear(self, connection: Connection) -> None:
         """Publish all births."""
-        self._rebirth_asked = False
-        self._born_s = time.monotonic()
+        self._note_births()
         self._publish(connection, self._node.births(self._now_ms()))
+
+    def _note_births(self) -> None:
+        self._is_born, self._rebirth_asked = True, False
+        self._born_s = time.monotonic()
 
     def _hear(self, connection: Connection, topic: str, payload: bytes) -> None:
         """In paho's thread: a command, or the primary host's state."""
@@ -181,8 +181,8 @@ class SparkplugSink:
                 self._host.hear(topic, payload)
                 if self._host.online is False and self._is_born:
                     self._end_session(connection)
-                elif self._host.online and connection is self._connection:
-                    self._be_born(connection)
+                elif self._host.online and not self._is_born and connection is self._connection:
+                    self._bear(connection)
         connection.tell()
         self._look(connection)
 

@@ -31,6 +31,7 @@ from agent.sparkplug import (
 METRICS_MAX: Final = 300_000
 """20,000 signals, the default of signals_max, have 9 or 10 each in their windows."""
 POINTS_MAX: Final = 1000
+NEVER: Final = -1
 
 Value = bool | int | float | str | None
 Published = tuple[bytes, bytes]
@@ -46,7 +47,7 @@ class Tag:
     """A metric and what it was last told to be.
 
     signal : whose properties it has in births; "" where it has none
-    time_ms : None while it was told nothing
+    time_ms : NEVER while it was told nothing
     """
 
     name: str
@@ -56,7 +57,7 @@ class Tag:
     signal: str = ""
     properties: PropertySet = field(default_factory=dict)
     value: Value = None
-    time_ms: int | None = None
+    time_ms: int = NEVER
     status: int = 0
     historical: bool = False
 
@@ -97,7 +98,7 @@ class Device:
         ] + [
             Metric(
                 tag.name, tag.datatype, tag.value,
-                now_ms if tag.time_ms is None else tag.time_ms, tag.alias, tag.historical,
+                now_ms if tag.time_ms == NEVER else tag.time_ms, tag.alias, tag.historical,
                 properties={
                     **self.about.get(tag.signal, {}), **tag.properties, **quality(tag.status)
                 },
@@ -145,9 +146,13 @@ class Node:
             )
             device.is_new = True
         elif value is not None and DATATYPES[type(value)] != tag.datatype:
-            tag.datatype, tag.value, tag.time_ms = DATATYPES[type(value)], None, None
+            tag.datatype, tag.value, tag.time_ms = DATATYPES[type(value)], None, NEVER
             device.is_new = True
         return tag
+
+    def begin(self) -> None:
+        """A new session: the next that is told begins with all births."""
+        self._own.is_new = True
 
     def births(self, now_ms: int) -> Iterator[Published]:
         """Everything there is, as a new session or a host that asks for it must be told."""
@@ -196,20 +201,20 @@ class Node:
         last_ms, time = -1, b""
         for time_ms, tag, value, status, on_change in changes:
             told_ms = tag.time_ms
-            is_same = value == tag.value and status == tag.status and told_ms is not None
-            if is_same and (time_ms == told_ms or (on_change and time_ms > told_ms)):  # type: ignore[operator]
+            is_known = time_ms == told_ms or (on_change and time_ms > told_ms >= 0)
+            if is_known and value == tag.value and status == tag.status:
                 continue
             if time_ms != last_ms:
                 last_ms, time = time_ms, time_piece(time_ms)
                 held.clear()
-            historical = waited or (told_ms is not None and time_ms < told_ms)
+            historical = waited or time_ms < told_ms
             # Values of one metric at one time go in different messages (5.16).
             if tag.alias in held or len(pieces) == POINTS_MAX:
                 yield device.data_topic, self._payload(pieces, now_ms)
                 pieces, held = [], set()
             held.add(tag.alias)
             pieces.append(metric_piece(tag.piece, time, value, historical, status))
-            if told_ms is None or time_ms >= told_ms:
+            if time_ms >= told_ms:
                 tag.time_ms, tag.value, tag.status = time_ms, value, status
                 tag.historical = historical
         if pieces:
@@ -231,7 +236,7 @@ class Node:
 def _first(change: Change, waited: bool) -> bool:
     """Let a metric that was told nothing begin with this change; whether it did."""
     time_ms, tag, value, status, _ = change
-    if tag.time_ms is not None:
+    if tag.time_ms != NEVER:
         return False
     tag.time_ms, tag.value, tag.status, tag.historical = time_ms, value, status, waited
     return True

@@ -22,9 +22,9 @@ from typing import Final
 
 from agent.lines.parse import Line, Value, parse_series
 from agent.signals import MACHINE_SIGNAL, Path
-from agent.sinks.broker import level
 from agent.sinks.sparkplug.data import NO_DATA
 from agent.sinks.sparkplug.node import DATATYPES, Change, Device, Node, Tag, text_property
+from agent.sinks.wire import level
 from agent.sparkplug import ENGINEERING_UNIT, DataType, Property, PropertySet
 
 ROUTES_MAX: Final = 200_000

@@ -24,8 +24,9 @@ from agent.errors import SinkRefused, SinkRejected
 from agent.lines import Packet
 from agent.lines.parse import parse
 from agent.mqtt import Version, of_reason
-from agent.sinks.broker import Connection, Message, Versions
+from agent.sinks.broker import Connection, Versions
 from agent.sinks.uns.messages import Messages
+from agent.sinks.wire import Message
 
 LIVE_NS: Final = 5 * 10**9
 """Lines older than this when they are sent have waited."""

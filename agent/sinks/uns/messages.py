@@ -24,16 +24,15 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
 from agent.lines.parse import Line, Value, parse_series
 from agent.signals import MACHINE_SIGNAL
-from agent.sinks.broker import Message, level
+from agent.sinks.wire import TOPIC_BYTES_MAX, Message, level
 
 ROUTES_MAX: Final = 200_000
 """Series whose topic is kept; with more all are made again."""
-TOPIC_BYTES_MAX: Final = 65_535
-"""MQTT 5.0, 1.5.4: a UTF-8 string's length is two bytes."""
 
 GOOD, UNCERTAIN, BAD = "good", "uncertain", "bad"
 
@@ -123,7 +122,7 @@ class Messages:
     def _payload(self, route: _Route, line: Line) -> bytes:
         parts = [f'{{"time":"{rfc3339(line.time_ns)}"{route.head}']
         for name, value in line.fields.items():
-            parts.append(f"{_string(name)}:{_json(value)}")
+            parts.append(_key(name) + _json(value))
         if route.measurement == "sample":
             parts.append(f'"quality":"{quality(line.fields)}"')
         if route.measurement in _IN_UNIT and (unit := self._units.get(route.about)):
@@ -132,15 +131,19 @@ class Messages:
 
 
 def rfc3339(time_ns: int) -> str:
-    """A time of ours as text, UTC. Raises ValueError where a year has not four digits."""
+    """A time of ours as text, UTC."""
     seconds, below = divmod(time_ns, _SECOND_NS)
-    at: Any = time.gmtime(seconds)
-    if not 0 <= at.tm_year <= 9999:
-        raise ValueError(f"{time_ns} is not in the years 0 to 9999")
-    return (
-        f"{at.tm_year:04}-{at.tm_mon:02}-{at.tm_mday:02}"
-        f"T{at.tm_hour:02}:{at.tm_min:02}:{at.tm_sec:02}.{below:09}Z"
-    )
+    return f"{_second(seconds)}.{below:09}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+@lru_cache(maxsize=1024)
+def _key(name: str) -> str:
+    return f"{_string(name)}:"
 
 
 def quality(fields: Mapping[str, Value]) -> str:

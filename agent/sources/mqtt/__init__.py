@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -96,6 +96,7 @@ class MqttSource:
         self._vouch = Vouch(LATENESS_NS)
         self._connected_s = 0.0
         self._has_backlog = False
+        self._inexact_said = False
 
     @property
     def name(self) -> str:
@@ -116,6 +117,15 @@ class MqttSource:
         """What was committed before a restart; a broker has nothing but what it redelivers."""
         self._redelivery.remember(packets)
         self._has_session = len(self._redelivery) > 0
+
+    def expect(self, nodes: Iterable[tuple[str, str]]) -> None:
+        """Sparkplug nodes, as (group, node), that were read before a restart.
+
+        They are asked for their births once the connection is there, or they would be silent until
+        they have something to say. Told before the first connect.
+        """
+        if self._host is not None:
+            self._host.expect(nodes)
 
     def rejected(self) -> dict[str, int]:
         """Messages that brought no sample, by cause."""
@@ -197,6 +207,7 @@ class MqttSource:
             found = self._redelivery.sort(packets, self._connections, self._batches)
             connection.acknowledge(found.committed)
             batch = self._decoder.batch(packets, found.fresh, now_ns)
+            self._say_inexact()
             more = connection.waiting
             if more:
                 connection.news.set()
@@ -242,6 +253,17 @@ class MqttSource:
         """What a Sparkplug host has to say to its nodes."""
         if self._connection is not None:
             self._connection.publish(topic, payload)
+
+    def _say_inexact(self) -> None:
+        """That digits are lost, once."""
+        inexact = self._decoder.inexact + (0 if self._host is None else self._host.inexact)
+        if inexact and not self._inexact_said:
+            self._inexact_said = True
+            log.warning(
+                "%s: integers beyond 2^53 come, %s so far; of such numbers the last digits are "
+                'rounded. Read them as kind = "text" where each digit counts.',
+                self.name, f"{inexact:,}",
+            )  # fmt: skip
 
     def _lose(self) -> None:
         """Whoever spoke over the connection may say anything meanwhile."""
@@ -292,13 +314,13 @@ class MqttSource:
     def _ack(self, connection: Connection, found: Sorted) -> Ack:
         if found.packets is None:
             return NO_ACK
-        self._unacknowledged += len(found.owed)
+        self._unacknowledged += found.owed.size
         number = self._batches
 
         def call() -> None:
             self._redelivery.commit(number)
             if connection is self._connection:
-                self._unacknowledged -= len(found.owed)
+                self._unacknowledged -= found.owed.size
                 connection.acknowledge(found.owed)
 
         # A broker that sent so many ahead once would again; at half of it, it may wait soon.

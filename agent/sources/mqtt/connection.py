@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
+import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
@@ -36,12 +37,12 @@ from agent.sources.drain import Taken
 from agent.sources.mqtt.intake import Intake
 from agent.sources.mqtt.packets import Splitter
 from agent.sources.mqtt.reading import PUBACK, PUBREC, Reading
+from agent.sources.mqtt.redelivery import Owed
 
 log = logging.getLogger("andon.mqtt")
 
 CLOSE_S: Final = 3.0
 _UNKNOWN_VERSION: Final = "Unsupported protocol version"
-_ACKNOWLEDGE: Final = {1: PUBACK, 2: PUBREC}
 
 
 class Connection:
@@ -143,10 +144,13 @@ class Connection:
         """Return once what has come until now was taken."""
         await self._taken.reach(self._intake.put_bytes)
 
-    def acknowledge(self, packets: Sequence[tuple[int, int]]) -> None:
-        """Acknowledge (packet id, QoS); once the connection is lost there is nobody to tell."""
-        for qos, command in _ACKNOWLEDGE.items():
-            self._client.acknowledge([mid for mid, of in packets if of == qos], command)
+    def acknowledge(self, owed: Owed) -> None:
+        """Acknowledge these; once the connection is lost there is nobody to tell."""
+        packets = np.empty((owed.size, 4), np.uint8)
+        packets[:, 0] = np.where(owed.qos == 2, PUBREC, PUBACK)
+        packets[:, 1] = 2
+        packets[:, 2], packets[:, 3] = owed.ids >> 8, owed.ids & 0xFF
+        self._client.send(packets.tobytes())
 
     async def close(self) -> None:
         """Say goodbye; a broker that does not answer is left."""

@@ -36,7 +36,6 @@ from agent.sources.mqtt.payloads import (
     reader,
 )
 from agent.sources.mqtt.rows import Rows
-from agent.sources.mqtt.rules import Rules
 from agent.sources.mqtt.sparkplug import Host
 from agent.sources.quarantine import NO_SIGNAL, UNREADABLE, Quarantine
 
@@ -116,7 +115,7 @@ class Decoder:
     def renew(self, config: MqttConfig, resolve: Resolve) -> None:
         """Decode by these rules from now on; until `settle`, topics without one as before."""
         self._leaving = {route.topic: route for route in self._routes if route is not None}
-        self._rules, self._resolve = Rules(config.topics), resolve
+        self._rules, self._resolve = config.topics, resolve
         self._forget()
 
     def settle(self) -> None:
@@ -181,15 +180,17 @@ class Decoder:
         except UnicodeDecodeError:
             self._quarantine.put(NO_SIGNAL, repr(topic), payload, "its topic is not UTF-8", 0)
             return NOTHING
-        found = self._rules.find(text)
-        if found is not None:
-            rule, names = found
-            route = _Route(text, rule, names, reader(rule.payload, rule.kind))
-        elif text in self._leaving:
-            route = self._leaving[text]
+        for rule in self._rules:
+            names = rule.names(text)
+            if names is not None:
+                route = _Route(text, rule, names, reader(rule.payload, rule.kind))
+                break
         else:
-            self._quarantine.put(NO_SIGNAL, text, payload, "no topic of the configuration", 0)
-            return NOTHING
+            if text not in self._leaving:
+                why = "no topic of the configuration"
+                self._quarantine.put(NO_SIGNAL, text, payload, why, 0)
+                return NOTHING
+            route = self._leaving[text]
         self._routes.append(route)
         return len(self._routes) - 1
 

@@ -1,8 +1,9 @@
 """Packets: what a broker sends, as bytes, to columns of messages and their routes.
 
-Enters: bytes as the socket gives them. Leaves: in paho's thread, chunks of whole PUBLISH frames, and
-the other frames one by one, which are paho's; in the event loop, columns over all chunks together,
-and of each topic the route that was given for it. The loops are kernels (`agent/kernels/mqtt/`).
+Enters: bytes as the socket gives them. Leaves: in paho's thread, chunks of whole PUBLISH frames,
+and the other frames one by one, which are paho's; in the event loop, columns over all chunks
+together, and of each topic the route that was given for it. The loops are kernels
+(`agent/kernels/mqtt/`).
 
 Fails: WireError, for bytes that no broker may send; what came before them has been given away then.
 Memory is bounded by `FRAME_BYTES_MAX`, `TOPICS_MAX` and `TOPICS_BYTES_MAX`.

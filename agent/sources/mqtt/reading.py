@@ -73,13 +73,10 @@ class Reading(Client):
             return self._give_up(self.splitter.fault)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def acknowledge(self, packet_ids: list[int], command: int) -> None:
-        """Send PUBACK or PUBREC for these, in one write; what cannot be sent, nobody waits for."""
-        if packet_ids and self._sock is not None:
-            packets = b"".join(
-                bytes((command, 2)) + number.to_bytes(2, "big") for number in packet_ids
-            )
-            self._packet_queue(command, packets, 0, 0)
+    def send(self, packets: bytes) -> None:
+        """Send packets that are acknowledgements, in one write; once it is lost, nobody waits."""
+        if packets and self._sock is not None:
+            self._packet_queue(PUBACK, packets, 0, 0)
 
     def _give_up(self, error: Exception) -> MQTTErrorCode:
         self.noted(error)

@@ -14,43 +14,45 @@ before that has come, cannot be told from one that sends the first again; a time
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from agent.batch import Int64
+from agent.kernels.mqtt import redelivery as kernel
 from agent.sources import REDELIVERED_MAX, Packets
 from agent.sources.mqtt.packets import Publishes
 
-_BEFORE: Final = 0
-"""The number of the connections and batches of before a restart; ours count from 1."""
+
+class Owed(NamedTuple):
+    """Packets to acknowledge, in the order they came: (n,) their ids and their QoS, 1 or 2."""
+
+    ids: Int64
+    qos: npt.NDArray[np.int8]
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        return len(self.ids)
 
 
-class _Taken(NamedTuple):
-    """A packet whose samples were taken in `batch`, and which last came in `connection`."""
-
-    digest: int
-    connection: int
-    batch: int
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sorted:
-    """Messages of one batch. To acknowledge are (packet id, QoS).
+    """Messages of one batch.
 
     fresh : (n,) bool, of each message whether it is new
     packets : of all with QoS; None where there are none
+    committed : came again after their commit: to be acknowledged at once
+    owed : to be acknowledged after the batch's commit: the fresh, and again those that wait for it
     """
 
     fresh: npt.NDArray[np.bool_]
-    packets: Packets | None = None
-    committed: list[tuple[int, int]] = field(default_factory=list)
-    """Came again after their commit: to be acknowledged at once."""
-    owed: list[tuple[int, int]] = field(default_factory=list)
-    """To be acknowledged after the batch's commit: the fresh, and again those that wait for it."""
+    packets: Packets | None
+    committed: Owed
+    owed: Owed
 
 
 class Redelivery:
@@ -58,21 +60,20 @@ class Redelivery:
 
     def __init__(self) -> None:
         self.redelivered = 0
-        self._taken: OrderedDict[int, _Taken] = OrderedDict()  # the newest last
-        self._committed = _BEFORE
+        self._known = kernel.nothing()
+        self._committed = 0  # connections and batches count from 1; those of before are 0
 
     def __len__(self) -> int:
-        return len(self._taken)
+        return int(self._known[kernel.IDS, kernel.DIGEST])
 
     def remember(self, packets: Iterable[Packets]) -> None:
         """Take these as committed, oldest first."""
         for some in packets:
-            for mid, digest in zip(some.ids.tolist(), some.digests.tolist(), strict=True):
-                self._take(mid, _Taken(digest, _BEFORE, _BEFORE))
+            kernel.remember(some.ids.astype(np.int64), some.digests, REDELIVERED_MAX, self._known)
 
     def forget(self) -> None:
         """Begin a new session, in which ids mean other messages."""
-        self._taken.clear()
+        self._known = kernel.nothing()
 
     def commit(self, batch: int) -> None:
         """All batches up to this one are committed."""
@@ -80,32 +81,20 @@ class Redelivery:
 
     def sort(self, messages: Publishes, connection: int, batch: int) -> Sorted:
         """Tell the new ones from those that came again; numbers ascend, from 1."""
-        found = Sorted(np.ones(len(messages), np.bool_))
-        rows = np.flatnonzero(messages.qos)
-        if not rows.size:
-            return found
-        found.packets = Packets(
-            messages.packet_id[rows].astype(np.uint16), messages.digest[rows].astype(np.uint32)
+        ids, qos = messages.packet_id, messages.qos
+        what = np.empty(len(messages), np.int8)
+        self.redelivered += int(
+            kernel.sort_packets(
+                ids, messages.digest, messages.dup, qos, connection, batch, self._committed,
+                REDELIVERED_MAX, self._known, what,
+            )
+        )  # fmt: skip
+        fresh, counted = what == kernel.FRESH, qos > 0
+        owed = counted & (fresh | (what == kernel.OWED))
+        committed = what == kernel.COMMITTED
+        packets = None
+        if counted.any():
+            packets = Packets(ids[counted].astype(np.uint16), messages.digest[counted])
+        return Sorted(
+            fresh, packets, Owed(ids[committed], qos[committed]), Owed(ids[owed], qos[owed])
         )
-        columns = (rows, messages.packet_id[rows], messages.digest[rows], messages.dup[rows],
-                   messages.qos[rows])  # fmt: skip
-        for row, mid, digest, dup, qos in zip(*(c.tolist() for c in columns), strict=True):
-            known = self._taken.get(mid)
-            if dup and known is not None and known.digest == digest:
-                self.redelivered += 1
-                found.fresh[row] = False
-                self._take(mid, known._replace(connection=connection))
-                # One acknowledgement a connection: a second might meet the id's next message.
-                if known.connection != connection:
-                    due = found.committed if known.batch <= self._committed else found.owed
-                    due.append((mid, qos))
-            else:
-                self._take(mid, _Taken(digest, connection, batch))
-                found.owed.append((mid, qos))
-        return found
-
-    def _take(self, mid: int, taken: _Taken) -> None:
-        self._taken[mid] = taken
-        self._taken.move_to_end(mid)
-        if len(self._taken) > REDELIVERED_MAX:
-            self._taken.popitem(last=False)

@@ -19,9 +19,7 @@ _CONFIG: Final = {
     "name": "warming",
     "url": "mqtt://localhost",
     "sparkplug": {},
-    "topics": (
-        {"topic": "{machine}/{signal}", "payload": {"json": {"value": "v", "time": "t"}}},
-    ),
+    "topics": ({"topic": "{machine}/{signal}", "payload": {"json": {"value": "v", "time": "t"}}},),
 }
 
 

@@ -131,10 +131,9 @@ payload = {{ json = {{ value = "v", time = "ts" }} }}
         patch.setattr("agent.outbox.reader.open_readonly", opened)
 
     def sink(self, name: str, url: str, token: str, more: str = "") -> None:
+        table = f'[[influxdb]]\nname = "{name}"\nurl = "{url}"\ntoken = "${{{token}}}"\n{more}\n'
         with self._config.open("a") as file:
-            file.write(
-                f'[[influxdb]]\nname = "{name}"\nurl = "{url}"\ntoken = "${{{token}}}"\n{more}\n'
-            )
+            file.write(table)
 
     def ledger(self, *words: str, **environment: str) -> Result:
         env = {"NO_COLOR": "1", **environment}
@@ -332,8 +331,8 @@ def test_other_servers_are_skipped_and_several_sinks_are_told_apart(
         gateway.sink("cloud", cloud.url, "ANDON_TOKEN")
         gateway.sink("asked", other.url, "ANDON_TOKEN")
         gateway.sink("told", other.url, "ANDON_TOKEN", 'flavour = "victoriametrics"')
-        gateway.sink("new", other.url, "ANDON_TOKEN")
-        for name in ("cloud", "asked", "told"):
+        gateway.sink("new", other.url, "ANDON_TOKEN", '[[uns]]\nname = "plant"\nurl = "mqtt://b"')
+        for name in ("cloud", "asked", "told", "plant"):
             gateway.outbox.sent(name, [(1, 4)])
         send(cloud, gateway.outbox.uuid, "1-4")
         result = gateway.ledger("--cloud", ANDON_TOKEN=cloud.write_token)
@@ -342,6 +341,7 @@ def test_other_servers_are_skipped_and_several_sinks_are_told_apart(
         "balanced.  The cloud 'cloud' holds 1-4 without a hole.\n"
         f"asked ({other.url}) is no Andon cloud: influxdb2 keeps no account of line ids.\n"
         f"told ({other.url}) is no Andon cloud: victoriametrics keeps no account of line ids.\n"
+        "plant (mqtt://b) is no Andon cloud: an MQTT broker keeps no account of line ids.\n"
     )
 
 

@@ -83,6 +83,16 @@ ERRORS = [
     ),
     (MQTT + TOPIC + EDGE + 'group = "STATE"\n', 'sparkplug[0].group is "STATE"; it must be'),
     (MQTT + TOPIC + EDGE + 'node = "a/b"\n', 'sparkplug[0].node is "a/b"; it must have no +'),
+    (
+        MQTT + TOPIC.replace("floor/{machine}", "acme/+/a{area}/+/{machine}") + SINK,
+        'mqtt[0].topics[0].topic is "acme/+/a{area}/+/{machine}/+/{signal}"; uns[0] sends such '
+        "topics to the same broker",
+    ),
+    (
+        MQTT + TOPIC.replace("+/{signal}", "#").replace("hold", 'signal = "s"\nhold')
+        + SINK + 'prefix = "floor"\n',
+        'mqtt[0].topics[0].topic is "floor/{machine}/#"; uns[0] sends such',
+    ),
     (MQTT + TOPIC + SINK + 'prefix = "a//b"\n', 'uns[0].prefix is "a//b"; it must be levels'),
 ]  # fmt: skip
 
@@ -102,6 +112,12 @@ def test_patterns_that_take_different_names_from_one_filter_stand_side_by_side(
     both = TOPIC.replace("{machine}", "cell-{machine}") + TOPIC.replace("{machine}", "a-{machine}")
     config = config_of(tmp_path, GATEWAY + MQTT + both, {})
     assert {topic.filter for topic in config.mqtt[0].topics} == {"floor/+/+/+"}
+
+
+def test_a_namespace_of_its_own_beside_what_is_read_is_fine(tmp_path: Path) -> None:
+    topics = TOPIC.replace("floor/{machine}", "{enterprise}/{machine}")
+    for sink in (SINK, SINK.replace("10.0.0.9", "10.0.0.8"), SINK + 'prefix = "uns"\n'):
+        config_of(tmp_path, GATEWAY + MQTT + topics + sink, {})
 
 
 def test_where_a_broker_is_follows_from_its_url(tmp_path: Path) -> None:

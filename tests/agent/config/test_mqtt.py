@@ -275,6 +275,13 @@ def test_metrics_are_read_by_their_names(host: Config) -> None:
     assert every.filters == {"spBv1.0/+/#"}
 
 
+def test_nodes_are_read_unless_they_are_of_another_group_or_ignored() -> None:
+    host = SparkplugHostConfig(groups=("g", "h"), ignore=("g/test-*",))
+    assert host.reads("h", "test-1")
+    assert not host.reads("g", "test-1")
+    assert not host.reads("x", "n")
+
+
 def test_what_was_learned_is_what_the_configuration_says_now(config: Config) -> None:
     mqtt = config.mqtt[0]
     signal = signal_of(config, {"machine": "conveyor-01", "signal": "oil"}, "oil", "bar")

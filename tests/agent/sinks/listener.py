@@ -1,14 +1,19 @@
-"""Who listens at a broker: a client that keeps what it hears, in the order it came."""
+"""Who listens at a broker, in the order it came; and the way to it, through a failing network."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.peers.mosquitto import running
+from tests.peers.proxy import Proxy, State
 
 DEADLINE_S = 10.0
 
@@ -64,3 +69,58 @@ def listening(port: int, *filters: str) -> Iterator[Listener]:
         yield listener
     finally:
         listener.close()
+
+
+class FarBroker:
+    """A broker as a far side: reached by a way that can be cut, with a listener behind it."""
+
+    holds_anything = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where the broker is, by that way."""
+        return f"mqtt://127.0.0.1:{self._proxy.port}"
+
+    @property
+    def heard(self) -> list[paho.MQTTMessage]:
+        """What has arrived."""
+        return list(self._listener.heard)
+
+    def leave(self) -> None:
+        """Break the way off."""
+        self._become("reset")
+
+    def come_back(self) -> None:
+        """Mend it."""
+        self._become("whole")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """For as long as it is needed."""
+        with running(self.folder / "broker") as broker, listening(broker.port) as self._listener:
+            self._proxy = Proxy(broker.port)
+            self._thread.start()
+            asyncio.run_coroutine_threadsafe(self._proxy.open(), self._loop).result(DEADLINE_S)
+            try:
+                yield
+            finally:
+                closing = asyncio.run_coroutine_threadsafe(self._proxy.close(), self._loop)
+                closing.result(DEADLINE_S)
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join(DEADLINE_S)
+                self._loop.close()
+
+    def _become(self, state: State) -> None:
+        done = threading.Event()
+
+        def become() -> None:
+            self._proxy.become(state)
+            done.set()
+
+        self._loop.call_soon_threadsafe(become)
+        assert done.wait(DEADLINE_S)

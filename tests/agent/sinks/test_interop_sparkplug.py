@@ -83,11 +83,12 @@ def told(host: Reader) -> dict[str, list[tuple[int, Any]]]:
         if kind not in ("NBIRTH", "DBIRTH", "NDATA", "DDATA"):
             continue
         for metric in metrics(message).values():
+            alias = str(metric.get("alias", metric.get("name")))
             if kind.endswith("BIRTH"):
-                names[metric.get("alias", metric["name"])] = "/".join([*device, metric["name"]])
+                names[alias] = "/".join([*device, metric["name"]])
             else:
                 assert "name" not in metric
-            name = names[metric.get("alias", metric.get("name"))]
+            name = names[alias]
             said = (int(metric["timestamp"]), metric["value"])
             if values.setdefault(name, [])[-1:] != [said]:
                 values[name].append(said)

@@ -18,7 +18,7 @@ import typer
 
 from agent.__main__ import INTERRUPTED
 from agent.cli.browse.opcua.progress import Progress
-from agent.cli.browse.opcua.server import talking, trust_of
+from agent.cli.browse.opcua.server import by_address, talking, trust_of
 from agent.cli.run import configure_logging
 from agent.cli.terminal import print_data, print_json, say
 from agent.errors import ConfigError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from agent.config import OpcuaConfig
     from agent.sources.opcua.browse import AddressSpace, Bounds, Proposal
     from agent.trust import Trust
+
+__all__ = ["Wishes", "browse", "by_address"]
 
 SAVE_S: Final = 10.0
 """How often what was found is written down."""

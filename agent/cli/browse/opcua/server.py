@@ -1,6 +1,7 @@
 """Which server is browsed, how, and what its refusals mean at the command line.
 
-Enters: an address with options. Leaves: that server's table, the gateway's certificates, and errors in the words of this command. Fails: ConfigError.
+Enters: an address with options. Leaves: that server's table, the gateway's certificates, and errors
+in the words of this command. Fails: ConfigError.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def by_address(endpoint: str, security: str, user: str, password_env: str) -> Op
         said = error.errors(include_url=False)[0]
         what = f"{said['loc'][0]}: {said['msg']}"
         raise ConfigError(f"this cannot be browsed: {what}") from error
-    return server.model_copy(update={"password": password_of(user, password_env)}) if user else server
+    return (
+        server.model_copy(update={"password": password_of(user, password_env)}) if user else server
+    )
 
 
 def trust_of(config: Path, server: OpcuaConfig) -> Trust | None:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.cli.browse.words import count, counted, one_line, text_of
 from agent.cli.check import CONFIG_PATH
 from agent.config.explain import toml as value_of
 from agent.sources.opcua.browse.kinds import BY_TYPE, GUESSED
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from agent.sources.opcua.browse import AddressSpace, Bounds, Offer, Proposal
 
 DESCRIPTION_CHARS_MAX: Final = 1000
-COMMENT_CHARS_MAX: Final = 96
 LINE_CHARS_MAX: Final = 80
 
 
@@ -36,10 +36,10 @@ def toml(server: OpcuaConfig, found: Proposal, password_env: str | None) -> str:
     for machine in found.machines:
         if machine.model or machine.product_uri or machine.serial:
             lines += ["", "[[machines]]", f"name = {value_of(machine.name)}"]
-            lines += [f"# serial number {_one_line(machine.serial)}"] if machine.serial else []
-            lines += [f"model = {_text(machine.model)}"] if machine.model else []
+            lines += [f"# serial number {one_line(machine.serial)}"] if machine.serial else []
+            lines += [f"model = {text_of(machine.model)}"] if machine.model else []
             asset = machine.product_uri or machine.serial
-            lines += [f"asset_id = {_text(asset)}"] if asset else []
+            lines += [f"asset_id = {text_of(asset)}"] if asset else []
     if password_env is None:
         usual = server.machine
     else:
@@ -51,7 +51,7 @@ def toml(server: OpcuaConfig, found: Proposal, password_env: str | None) -> str:
 
 
 def _header(server: OpcuaConfig, found: Proposal, is_named: bool) -> Iterator[str]:
-    said = [f"{server.endpoint}: {_count(len(found.signals), 'signal')}."]
+    said = [f"{server.endpoint}: {count(len(found.signals), 'signal')}."]
     if found.specifications:
         said.append(f"The server knows {', '.join(found.specifications)}.")
     if any(offer.eu_range or offer.instrument_range for offer in found.signals):
@@ -74,25 +74,25 @@ def _table(server: OpcuaConfig, usual: str, password_env: str) -> list[str]:
     if server.security != "auto":
         lines.append(f"security = {value_of(server.security)}")
     if server.user:
-        lines += [f"user = {_text(server.user)}", f'password = "${{{password_env}}}"']
+        lines += [f"user = {text_of(server.user)}", f'password = "${{{password_env}}}"']
     return lines
 
 
 def _signal(offer: Offer, usual: str) -> Iterator[str]:
-    rows = [f"# {_one_line(comment)}" for comment in _comments(offer)]
-    rows += ["[[opcua.signals]]", f"name = {_text(offer.name)}", f"node = {_node(offer.node)}"]
+    rows = [f"# {one_line(comment)}" for comment in _comments(offer)]
+    rows += ["[[opcua.signals]]", f"name = {text_of(offer.name)}", f"node = {_node(offer.node)}"]
     if offer.machine != usual:
         rows.append(f"machine = {value_of(offer.machine)}")
-    reason = "" if offer.reason == BY_TYPE else f"  # {_one_line(offer.reason)}"
+    reason = "" if offer.reason == BY_TYPE else f"  # {one_line(offer.reason)}"
     rows.append(f"kind = {value_of(offer.kind)}{reason}")
     if offer.rate_hz is not None:
         rows.append(f"rate_hz = {offer.rate_hz:.10g}")
     if offer.state:
         rows.append("state = true")
     if offer.unit:
-        rows.append(f"unit = {_text(offer.unit)}")
+        rows.append(f"unit = {text_of(offer.unit)}")
     if offer.description:
-        rows.append(f"description = {_text(offer.description[:DESCRIPTION_CHARS_MAX])}")
+        rows.append(f"description = {text_of(offer.description[:DESCRIPTION_CHARS_MAX])}")
     if offer.kind == "waveform" and offer.rate_hz is None:
         yield "# A waveform: the server does not say how often it is sampled. Add that as rate_hz."
         rows = [row if row.startswith("#") else f"# {row}" for row in [*rows, "rate_hz = 1000"]]
@@ -138,19 +138,18 @@ def tell(
     by_map : a map told what to look for
     """
     counts = space.counts(bounds.depth_max)
-    kinds = [_count(len(found.signals), "signal")]
+    kinds = [count(len(found.signals), "signal")]
     if len(shown.signals) != len(found.signals):
         kinds[0] += f" ({len(shown.signals):,} shown)"
     if others := counts.variables - len(found.signals) - found.left_out.total():
         kinds.append(f"{others:,} {'not in the map' if by_map else 'that only describe others'}")
     said = [
-        f"{_count(counts.nodes, 'node')}, {_count(counts.variables, 'variable')}: "
-        f"{', '.join(kinds)}"
+        f"{count(counts.nodes, 'node')}, {count(counts.variables, 'variable')}: {', '.join(kinds)}"
     ]
     if found.left_out:
-        said.append(f"no signals: {_counted(found.left_out)}")
+        said.append(f"no signals: {counted(found.left_out)}")
     if space.failed:
-        said.append(f"nodes that could not be browsed: {_counted(space.failed)}")
+        said.append(f"nodes that could not be browsed: {counted(space.failed)}")
     if counts.not_browsed:
         said.append(
             f"{counts.not_browsed:,} nodes were not looked into: --nodes-max is "
@@ -172,24 +171,6 @@ def what_next(server: OpcuaConfig, config: Path, password_env: str | None) -> st
     file = config.parent / "conf.d" / f"{server.name}.toml"
     password = f"set {password_env}, " if server.user else ""
     return f"keep this as {file}, {password}then: {check}"
-
-
-def _counted(causes: Counter[str]) -> str:
-    return ", ".join(f"{cause} {count:,}" for cause, count in causes.most_common())
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _one_line(text: str) -> str:
-    kept = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return kept if len(kept) <= COMMENT_CHARS_MAX else f"{kept[: COMMENT_CHARS_MAX - 3]}..."
-
-
-def _text(text: str) -> str:
-    """Text as TOML; characters that cannot be printed become spaces, but for line breaks."""
-    return value_of("".join(c if c.isprintable() or c == "\n" else " " for c in text))
 
 
 def _node(text: str) -> str:

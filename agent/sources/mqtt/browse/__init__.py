@@ -2,7 +2,7 @@
 
 Enters: a broker's table and topic filters. Leaves: what was heard for a while (`heard.py`), of
 which `propose` makes offers: topics that are alike become one pattern (`families.py`, `places.py`),
-their payloads a table (`shapes.py`), their values a kind (`kinds.py`). Fails: as `listen` does.
+their payloads a table (`shapes`), their values a kind (`kinds.py`). Fails: as `listen` does.
 Nothing is ever published.
 """
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from agent.sources.mqtt.browse.families import Family
 
-_NO_SIGNAL: Final = frozenset({"value", "values", "val", "v", "data"})
+_NO_SIGNAL: Final = frozenset({"", "value", "values", "val", "v", "data"})
 _NO_MACHINE: Final = _NO_SIGNAL | {
     "telemetry", "status", "state", "measurement", "measurements", "reading", "readings", "sensor",
     "sensors", "signals", "tags", "metrics", "batch", "csv", "json", "raw", "events", "machines",
@@ -98,10 +98,9 @@ def _above(family: Family, varying: Sequence[int], named: dict[int, str]) -> dic
 def _called(family: Family, topics: Sequence[Sequence[str]], at: int) -> str | None:
     """Which part of a plant a level is called after, by its names or the text before it."""
     before = family.levels[at - 1] if at else None
-    names = {before} if before is not None else set()
-    for said in (names, {levels[at] for levels in topics}):
+    for said in ({levels[at] for levels in topics}, {before or ""}):
         for part, words in _ABOVE.items():
-            if said and all(_words(name) & words for name in said):
+            if all(_words(name) & words for name in said):
                 return part
     return None
 

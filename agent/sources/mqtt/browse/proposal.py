@@ -6,13 +6,14 @@ Sparkplug says; what was left out, by cause. Nothing fails.
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agent.config import MqttConfig
-from agent.config.fields import check_name, check_signal_name
+from agent.config.fields import check_signal_name
 from agent.signals import Kind
 from agent.sources.mqtt.browse.families import Family, families
 from agent.sources.mqtt.browse.heard import Heard, Topic
@@ -32,6 +33,8 @@ from agent.sparkplug import NAMESPACE
 
 KNOWN_MAX: Final = 200
 """Tables `[[mqtt.signals]]` of one offer."""
+
+_NAMELESS: Final = "a level cannot be a name"
 
 Identity = tuple[tuple[str, ...], str, str | None]
 
@@ -54,6 +57,9 @@ class Offer:
     reason : how the kind is known, where it is a guess
     hold_s : 0 where none of it was heard twice
     topics : that were heard
+    names : what its levels, or payloads, name, by placeholder
+    clock_s : how far its times are ahead of this computer's; 0 where they are not told
+    is_kept : all of it was kept by the broker; nothing was sent while we listened
     intervals_s : the shortest and the longest mean time between messages; None where none is known
     remark : what a person should know
     why_not : why it is only a comment; empty where it can be used as it is
@@ -69,9 +75,10 @@ class Offer:
     state: bool
     hold_s: int
     topics: tuple[str, ...]
-    machines: tuple[str, ...]
-    signals: tuple[str, ...]
+    names: dict[str, tuple[str, ...]]
     intervals_s: tuple[float, float] | None
+    clock_s: float
+    is_kept: bool
     remark: str
     why_not: str
     example: bytes
@@ -85,6 +92,11 @@ class Proposal:
     offers: tuple[Offer, ...]
     sparkplug: Sparkplug | None = None
     left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything that can be read as it stands."""
+        return self.sparkplug is not None or any(not offer.why_not for offer in self.offers)
 
 
 def propose(heard: Heard, broker: MqttConfig) -> Proposal:
@@ -104,10 +116,10 @@ def propose(heard: Heard, broker: MqttConfig) -> Proposal:
             shapes[topic.name] = shape_of(topic.samples)
     found: dict[str, Key] = {}
     for family in families(shapes):
-        members = _named(family, shapes[family.topics[0]], "analog", topics, broker)
-        fit = [one for one in members if _has_names(one)]
-        left_out["a level cannot be a name"] += len(members) - len(fit)
-        found |= keys(shapes[family.topics[0]], fit, heard.now_ns)
+        _, members = _named(family, shapes, topics, broker)
+        fit = [one for one in members if all(one.names.values())]
+        left_out[_NAMELESS] += len(members) - len(fit)
+        found |= keys(fit, heard.now_ns)
     taken: dict[Identity, str] = {}
     offers = [_offer(family, found, topics, broker, taken) for family in families(found)]
     return Proposal(tuple(offers), nodes(sparkplug), +left_out)
@@ -121,31 +133,30 @@ def _cause(topic: Topic, broker: MqttConfig) -> str:
         return "read already" if host and host.reads(levels[1], "") else ""
     if any(rule.names(topic.name) is not None for rule in broker.topics):
         return "read already"
+    if not topic.name.isprintable() or set(topic.name) & set("{}"):
+        return "topics that no pattern can have"
+    if not _can_be_names(topic.name):
+        return _NAMELESS
     if not topic.samples:
         return "no payload" if topic.bytes_max == 0 else "payloads too long to keep"
     return ""
 
 
-def _place(family: Family, shape: Shape, broker: MqttConfig) -> Place:
-    return place(family, broker.name, names_signals=shape.names_signals)
-
-
 def _named(
-    family: Family, shape: Shape, kind: Kind, topics: Mapping[str, Topic], broker: MqttConfig
-) -> list[Named]:
-    """The topics of a family, with what their levels name."""
-    config = config_of(_place(family, shape, broker), shape, shape.kind or kind)
-    return [named(config, topics[topic]) for topic in family.topics]
+    family: Family, shapes: Mapping[str, Shape], topics: Mapping[str, Topic], broker: MqttConfig
+) -> tuple[Place, list[Named]]:
+    """Where a family's names are, and what each of its topics names."""
+    shape = shapes[family.topics[0]]
+    placed = place(family, broker.name, names_signals=shape.names_signals)
+    config = config_of(placed, shape)
+    return placed, [named(config, topics[name], shapes[name]) for name in family.topics]
 
 
-def _has_names(one: Named) -> bool:
-    """Whether what it names can be names."""
+def _can_be_names(topic: str) -> bool:
+    """Whether its levels can be names of machines and signals, or are empty."""
     try:
-        check_name(one.machine)
-        if one.signal is not None:
-            check_signal_name(one.signal)
-        for part in filter(None, one.path):
-            check_name(part)
+        for level in filter(None, topic.split("/")):
+            check_signal_name(level)
     except ValueError:
         return False
     return True
@@ -159,10 +170,10 @@ def _offer(
     taken: dict[Identity, str],
 ) -> Offer:
     key = found[family.topics[0]]
-    placed = _place(family, key.shape, broker)
-    members = _named(family, key.shape, key.kind, topics, broker)
+    shapes = {name: found[name].shape for name in family.topics}
+    placed, members = _named(family, shapes, topics, broker)
     heard = [one.heard for one in members]
-    identities = _identities(key.shape, members)
+    identities = _identities(members)
     other = next((taken[identity] for identity in identities if identity in taken), "")
     why_not = "" if key.shape.is_sure else "somebody must say more"
     if other:
@@ -172,29 +183,53 @@ def _offer(
     intervals_s = [topic.interval_s for topic in heard if topic.live > 1]
     return Offer(
         placed.topic, key.shape.table if key.shape.text else {}, placed.machine, placed.signal,
-        key.kind, key.reason, key.state, key.hold_s, family.topics,
-        tuple(dict.fromkeys(one.machine for one in members)),
-        tuple(dict.fromkeys(signal for _, _, signal in identities if signal is not None)),
+        key.kind, key.reason, key.state, key.hold_s, family.topics, _names(members),
         (min(intervals_s), max(intervals_s)) if intervals_s else None,
-        key.shape.remark, why_not, heard[0].samples[-1].payload,
-        _known(key, members),
+        _clock_s(members[0]), not any(topic.live for topic in heard),
+        "; ".join(dict.fromkeys(filter(None, (one.shape.remark for one in members)))),
+        why_not, heard[0].samples[-1].payload, _known(key, members),
     )  # fmt: skip
 
 
-def _identities(shape: Shape, members: Sequence[Named]) -> list[Identity]:
+def _identities(members: Sequence[Named]) -> list[Identity]:
     """The signals that these topics bring."""
     return [
         (one.path, one.machine, name)
         for one in members
-        for name in (runs(shape, one.heard) if shape.names_signals else (one.signal,))
+        for name in (runs(one) if one.signal is None else (one.signal,))
     ]
+
+
+def _names(members: Sequence[Named]) -> dict[str, tuple[str, ...]]:
+    """What levels and payloads name, by placeholder."""
+    found: dict[str, dict[str, None]] = {}
+    for one in members:
+        for placeholder, name in one.names.items():
+            found.setdefault(placeholder, {})[name] = None
+        if one.signal is None:
+            found.setdefault("signal", {}).update(dict.fromkeys(filter(None, runs(one))))
+    return {placeholder: tuple(names) for placeholder, names in found.items()}
+
+
+def _clock_s(one: Named) -> float:
+    """How far the times of a topic are ahead of when they came; 0 where they are not told."""
+    live = [sample for sample in one.heard.samples if not sample.retained]
+    if not one.shape.is_sure or not live:
+        return 0.0
+    ahead_ns = [
+        readings[-1].time_ns - sample.at_ns
+        for sample in live
+        for readings in one.shape.read([sample])
+        if readings[-1].time_ns is not None
+    ]
+    return statistics.median(ahead_ns) / 1e9 if ahead_ns else 0.0
 
 
 def _known(key: Key, members: Sequence[Named]) -> tuple[Known, ...]:
     """Signals that payloads name and that are of another kind than most."""
     if not key.shape.names_signals:
         return ()
-    guesses = kinds_by_signal(key.shape, [one.heard for one in members])
+    guesses = kinds_by_signal(members)
     other = {name: guess for name, guess in guesses.items() if guess.kind != key.kind and name}
     known = [
         Known(machine, name, guess.kind, guess.reason)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent.config import TopicConfig
-from agent.config.mqtt import PayloadConfig
+from agent.config.mqtt import PLACEHOLDERS, PayloadConfig
 from agent.signals import Kind
 from agent.sources.mqtt.browse import kinds
 from agent.sources.mqtt.browse.heard import Topic
@@ -42,78 +42,88 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A topic and what it names; the signal is None where its payloads say it."""
+    """A topic, how its payloads are written, and what its levels name, by placeholder.
+
+    machine, signal : of its levels, or as the table says; signal is None where payloads say it
+    """
 
     heard: Topic
-    path: tuple[str, ...]
+    shape: Shape
+    names: dict[str, str]
     machine: str
     signal: str | None
 
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The parts of the path above the machine that its levels name."""
+        return tuple(self.names.get(part, "") for part in PLACEHOLDERS[:4])
 
-def config_of(placed: Place, shape: Shape, kind: Kind) -> TopicConfig:
+
+def config_of(placed: Place, shape: Shape) -> TopicConfig:
     """The table. What nothing can read is written as text."""
     payload = shape.config if shape.text else PayloadConfig.model_validate({"text": {}})
-    kind = kind if shape.text else "text"
+    kind = "text" if payload.text is not None else shape.kind or "analog"
     return TopicConfig(
         topic=placed.topic, payload=payload, machine=placed.machine, signal=placed.signal, kind=kind
     )  # fmt: skip
 
 
-def named(config: TopicConfig, topic: Topic) -> Named:
+def named(config: TopicConfig, topic: Topic, shape: Shape) -> Named:
     """What a topic names, by this table."""
     names = config.names(topic.name) or {}
-    path = tuple(names.get(part, "") for part in ("enterprise", "site", "area", "line"))
     machine = names.get("machine", config.machine or "")
-    return Named(topic, path, machine, names.get("signal", config.signal))
+    return Named(topic, shape, names, machine, names.get("signal", config.signal))
 
 
-def runs(shape: Shape, topic: Topic) -> dict[str | None, list[Value]]:
+def runs(one: Named) -> dict[str | None, list[Value]]:
     """The values of each signal that a topic brings, in order; None is the topic's own."""
     found: dict[str | None, list[Value]] = {}
-    for readings in shape.read(topic.samples) if shape.is_sure else ():
+    for readings in one.shape.read(one.heard.samples) if one.shape.is_sure else ():
         for reading in readings:
             found.setdefault(reading.signal, []).append(reading.value)
     return found
 
 
-def keys(shape: Shape, topics: Sequence[Named], now_ns: int) -> dict[str, Key]:
-    """The key of each of these topics."""
-    by_signal: dict[str | None, list[Topic]] = {}
+def keys(topics: Sequence[Named], now_ns: int) -> dict[str, Key]:
+    """The key of each of these topics, which are of one shape."""
+    by_signal: dict[str | None, list[Named]] = {}
     for one in topics:
-        by_signal.setdefault(one.signal, []).append(one.heard)
-    holds = _holds({name: _hold(heard, now_ns) for name, heard in by_signal.items()})
+        by_signal.setdefault(one.signal, []).append(one)
+    holds = _holds({name: _hold(alike, now_ns) for name, alike in by_signal.items()})
     found: dict[str, Key] = {}
-    for name, heard in by_signal.items():
-        guess = _kind(shape, name, heard)
-        key = Key(shape, guess.kind, guess.reason, guess.state, holds[name])
-        found |= {topic.name: key for topic in heard}
+    for name, alike in by_signal.items():
+        guess = _kind(name, alike)
+        for one in alike:
+            found[one.heard.name] = Key(
+                one.shape, guess.kind, guess.reason, guess.state, holds[name]
+            )
     return found
 
 
-def kinds_by_signal(shape: Shape, topics: Sequence[Topic]) -> dict[str | None, kinds.Guess]:
-    """The kind of each signal that payloads name; those of one name on all machines together."""
+def kinds_by_signal(topics: Sequence[Named]) -> dict[str | None, kinds.Guess]:
+    """The kind of each signal that these bring; those of one name on all machines together."""
     values: dict[str | None, list[list[Value]]] = {}
-    for topic in topics:
-        for name, run in runs(shape, topic).items():
-            values.setdefault(name, []).append(run)
+    for one in topics:
+        for name, run in runs(one).items():
+            values.setdefault(name or one.signal, []).append(run)
     return {name: kinds.guess(name or "", found) for name, found in values.items()}
 
 
-def _kind(shape: Shape, name: str | None, topics: Sequence[Topic]) -> kinds.Guess:
+def _kind(name: str | None, topics: Sequence[Named]) -> kinds.Guess:
+    shape = topics[0].shape
     if shape.kind == "waveform" or not shape.is_sure:
         return kinds.Guess(shape.kind or "analog")
-    found = kinds_by_signal(shape, topics)
+    found = kinds_by_signal(topics)
     if not shape.names_signals:
-        values = [run for topic in topics for run in runs(shape, topic).values()]
-        return kinds.guess(name or "", values)
+        return found.get(name, kinds.Guess("analog"))
     # Most of its signals'; the others get tables of their own.
     common = Counter(guess.kind for guess in found.values()).most_common(1)
     return kinds.Guess(common[0][0] if common else "analog")
 
 
-def _hold(topics: Sequence[Topic], now_ns: int) -> int:
+def _hold(topics: Sequence[Named], now_ns: int) -> int:
     """How long values hold that come under these topics; 0 where nobody heard them twice."""
-    pauses_s = [topic.pause_s(now_ns) for topic in topics if topic.live > 1]
+    pauses_s = [one.heard.pause_s(now_ns) for one in topics if one.heard.live > 1]
     if not pauses_s:
         return 0
     wanted_s = HOLD_PAUSES * max(pauses_s)

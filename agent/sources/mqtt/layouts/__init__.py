@@ -8,8 +8,8 @@ What the kernel gives is what that would give. Nothing fails.
     learning.py     one payload to a program: literal bytes, and slots for what changes
     the kernels     agent/kernels/mqtt/: layouts, numbers, times, scanning
 
-Programs are shared by all routes of one layout; a route has at most `LAYOUTS_MAX`, and learns from at
-most `TRIES_MAX` payloads. Memory: 72 B a route, 4 B a signal of each of its layouts.
+Programs are shared by all routes of one layout; a route has at most `LAYOUTS_MAX`, and learns from
+at most `TRIES_MAX` payloads. Memory: 72 B a route, 4 B a signal of each of its layouts.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ OPERATIONS_MAX: Final = 1_000_000
 """Operations of all programs."""
 SLOTS_MAX: Final = 10_000_000
 """Signals of all layouts of all routes."""
+ROOM_ROWS_MAX: Final = 250_000
+"""Rows that are kept room for, 56 B each; of the memory only what was used counts."""
 LEARN_BYTES_MAX: Final = 65_536
 """Longest payload that is learned from; longer ones of the same layout are decoded."""
 
@@ -76,6 +78,8 @@ class Layouts:
     """The layouts of one source, by route."""
 
     def __init__(self) -> None:
+        self._cells: Int64 = np.empty((0, kernel.CELLS), np.int64)
+        self._values: Float64 = np.empty(0, np.float64)
         self.clear()
 
     def __len__(self) -> int:
@@ -97,8 +101,10 @@ class Layouts:
         """Learn how this payload is laid out, which the general decoder has just read in full.
 
         route : at least 0, dense
-        False where it cannot be learned, or not any more; then it need not be tried again at once.
+        True where it is known now. False where it cannot be learned, or not any more.
         """
+        if self._reads(route, payload):
+            return True
         known = 0 if route >= len(self._layouts) else int((self._layouts[route, :, 0] >= 0).sum())
         tries = self._tries.get(route, 0)
         if known == LAYOUTS_MAX or tries == TRIES_MAX or len(payload) > LEARN_BYTES_MAX:
@@ -118,30 +124,38 @@ class Layouts:
         if self._reads(route, payload):
             return True
         self._layouts[route, known] = -1
+        self._slot_count -= len(found)
         return False
 
-    def decode(
-        self, found: Publishes, rows: Int64, routes: Int32, received_ns: int
-    ) -> Decoded:
+    def decode(self, found: Publishes, rows: Int64, routes: Int32, received_ns: int) -> Decoded:
         """Decode messages.
 
         rows : (m,) int64, which messages, rising
         routes : (n,) int32, of all messages
         received_ns : when they came: the time of blocks of values that say none
         """
-        capacity = len(rows) + int(found.payload_len[rows].sum()) // 2 + 2
-        cells, value = np.empty((capacity, kernel.CELLS), np.int64), np.empty(capacity, np.float64)
+        cells, value = self._room(len(rows) + int(found.payload_len[rows].sum()) // 2 + 2)
         undone = np.empty(len(rows), np.int64)
         n, left = kernel.decode(
             found.raw, found.payload_at, found.payload_len, rows, routes, self._layouts,
             self._first, self._rates_hz, self._operations, received_ns, cells, value, undone,
         )  # fmt: skip
-        cells = cells[:n]
+        taken = cells[:n]
         return Decoded(
-            cells[:, kernel.MESSAGE], self._slots[cells[:, kernel.SLOT]],
-            cells[:, kernel.TIME_NS], value[:n], cells[:, kernel.STATUS].astype(np.uint32),
-            cells[:, kernel.TEXT_AT], cells[:, kernel.TEXT_LEN], undone[:left],
+            taken[:, kernel.MESSAGE].copy(), self._slots[taken[:, kernel.SLOT]],
+            taken[:, kernel.TIME_NS].copy(), value[:n].copy(),
+            taken[:, kernel.STATUS].astype(np.uint32), taken[:, kernel.TEXT_AT].copy(),
+            taken[:, kernel.TEXT_LEN].copy(), undone[:left],
         )  # fmt: skip
+
+    def _room(self, rows: int) -> tuple[Int64, Float64]:
+        """Where the kernel writes: kept, because fresh memory costs as much as decoding into it."""
+        if rows > len(self._cells):
+            cells, value = np.empty((rows, kernel.CELLS), np.int64), np.empty(rows, np.float64)
+            if rows > ROOM_ROWS_MAX:
+                return cells, value
+            self._cells, self._values = cells, value
+        return self._cells, self._values
 
     def _reads(self, route: int, payload: bytes) -> bool:
         """Whether it is decoded now: a payload that is unlike itself further on is not."""

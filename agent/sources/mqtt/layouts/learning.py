@@ -1,9 +1,10 @@
 """Learning a JSON layout: one payload that the general decoder has read, to a program for kernels.
 
-Enters: a payload and how it is to be read. Leaves: operations (`agent/kernels/mqtt/layouts.py`), for
-all payloads that differ from it only in values; or None where such a program could give anything
-but what the general decoder gives. What says where things are (keys, brackets, blanks, how many
-elements there are before an index) becomes literal bytes; what may be anything is skipped.
+Enters: a payload and how it is to be read. Leaves: operations (`agent/kernels/mqtt/layouts.py`),
+for all payloads that differ from it only in values; or None where such a program could give
+anything but what the general decoder gives. What says where things are (keys, brackets, blanks, how
+many elements an array has that an index enters) becomes literal bytes; what may be anything is
+skipped.
 
 A path that leads to nothing must go on leading to nothing: it is a guard, and wherever it passes,
 only kinds of values are let through that it cannot enter.
@@ -57,7 +58,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class _Want:
-    """A path that begins here: what lies at its end (`value`, ...), or that nothing does (`none`)."""
+    """A path that begins here: what lies at its end (`value`, ...), or that nothing does."""
 
     role: str
     steps: Steps
@@ -107,8 +108,8 @@ class _Learner:
         wants, every = list(self._of_document()), None
         if config.fields == "*" and config.samples is None:
             every = self._every()
-        behind = self._value(self._blanks(0), wants, every)
-        if self._blanks(behind) != len(self.payload):
+        behind = self._value(self._literal(0, self._blanks(0)), wants, every)
+        if self._literal(behind, self._blanks(behind)) != len(self.payload):
             raise _Unlearnable
         self._emit(kernel.END)
         if not self._names and config.fields != "*":
@@ -292,7 +293,13 @@ class _Learner:
 
     def _kind(self, p: int) -> int:
         first = self.payload[p : p + 1]
-        return kinds.IS_BOOLEAN if first in b"tf" else kinds.IS_NUMBER if first in b"-0123456789" else 0
+        return (
+            kinds.IS_BOOLEAN
+            if first in b"tf"
+            else kinds.IS_NUMBER
+            if first in b"-0123456789"
+            else 0
+        )
 
     def _slot(self, name: str | None, allowed: int) -> None:
         self._emit(kernel.VALUE, len(self._names), allowed)

@@ -24,7 +24,7 @@ Nothing fails. What brings no sample goes to the quarantine, or is counted there
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 import numpy as np
@@ -113,6 +113,7 @@ class Host:
         self._members = 0
         self._addresses: dict[bytes, Address | None] = {}
         self._returning: dict[Member, None] = {}
+        self._expected: dict[Node, None] = {}
         self._gathering = Gathering()
         self._gathering.compile()
         self._lives = Lives(config, resolve, self._gathering, self._refused)
@@ -187,12 +188,21 @@ class Host:
         self._rebirths.clear()
         self._returning.clear()
 
+    def expect(self, nodes: Iterable[tuple[str, str]]) -> None:
+        """Nodes, as (group, node), that were read before a restart; told before the connection."""
+        for group, name in nodes:
+            if not self._full:
+                node = self._nodes.setdefault((group, name), Node(group, name))
+                self._expected[node] = None
+
     def connected(self) -> None:
-        """The connection is back: known nodes are asked for their births, one after the other."""
+        """The connection is there: known nodes are asked for their births, one after the other."""
         at_ns = self._now_ns() + self._order.reorder_ns
         for node in self._nodes.values():
-            if any(len(member.table) for member in node.members.values()):
+            was_born = any(len(member.table) for member in node.members.values())
+            if was_born or node in self._expected:
                 self._rebirths.want(node, at_ns)
+        self._expected.clear()
 
     def renew(self, config: SparkplugHostConfig, resolve: Resolve) -> None:
         """Go by a changed configuration; nodes that have new signals are asked for their values."""

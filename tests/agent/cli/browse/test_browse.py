@@ -176,7 +176,7 @@ def test_a_password_is_asked_for_at_a_terminal_and_missed_elsewhere(
     assert (
         "OPCUA_PASSWORD is not set: me logs in without" in run(machines.url, "--user", "me").stderr
     )
-    monkeypatch.setattr("agent.cli.browse.server.interactive", lambda: True)
+    monkeypatch.setattr("agent.cli.browse.password.interactive", lambda: True)
 
     def prompt(text: str, *_: Any, **how: Any) -> str:
         assert how["hide_input"]

@@ -71,6 +71,22 @@ def test_events_and_what_is_not_safe_are_said(file: Path, security: str, said: s
     assert said in run(file).stdout
 
 
+def test_brokers_are_said_with_what_is_read_and_sent_and_what_is_not_safe(file: Path) -> None:
+    text = GOOD.replace('url = "mqtt://10.0.0.9:1883"', 'url = "mqtts://b"\nverify_name = false')
+    text = text.replace("[[mqtt.topics]]", "[mqtt.sparkplug]\n[[mqtt.topics]]")
+    text += '[[sparkplug]]\nname = "scada"\nurl = "mqtt://b"\nnode = "n"\n'
+    text += '[[uns]]\nname = "plant"\nurl = "mqtt://b"\nprefix = "uns"\n'
+    file.write_text(text)
+    result = run(file)
+    assert result.exit_code == 0, result.stderr
+    name = ", the name in its certificate not looked at"
+    assert f"source     floor, mqtts://b: floor/+/+, spBv1.0/+/#{name}\n" in result.stdout
+    assert "sink       scada, mqtt://b, Sparkplug B as acme/n\n" in result.stdout
+    assert "sink       plant, mqtt://b, unified namespace below uns\n" in result.stdout
+    sinks = json.loads(run(file, "--json").stdout)["sinks"]
+    assert [sink["kind"] for sink in sinks] == ["influxdb", "sparkplug", "uns"]
+
+
 def test_a_bad_configuration_is_told_on_stderr_and_the_exit_code_says_so(file: Path) -> None:
     file.write_text(GOOD.replace("opc.tcp", "opc").replace('"floor"', '""'))
     result = run(file)

@@ -103,6 +103,50 @@ def test_topics_and_what_is_known_of_their_signals_change_on_the_connection(fold
     assert (change.what, change.signals) == ("changed", Items(("conveyor-01/speed",)))
 
 
+def test_what_is_read_as_sparkplug_changes_on_the_connection(folder: Path) -> None:
+    host = GOOD.replace("[[mqtt.topics]]", "[mqtt.sparkplug]\n[[mqtt.topics]]")
+    (change,) = difference(config_of(folder, GOOD), config_of(folder, host)).sources
+    assert (change.what, change.options) == (
+        "changed", (Option("sparkplug", "nothing", "a table"),),
+    )  # fmt: skip
+    (change,) = differing(
+        folder, "[mqtt.sparkplug]", '[mqtt.sparkplug]\nreorder_ms = 9\ngroups = ["g"]', host
+    ).sources
+    assert (change.what, change.options) == (
+        "changed",
+        (
+            Option("sparkplug.groups", "a list", "a list"),
+            Option("sparkplug.reorder_ms", "2000", "9"),
+        ),
+    )
+
+
+@pytest.mark.parametrize("option", ['share = "g"', 'version = "5"', "session_expiry_s = 60"])
+def test_a_session_of_another_kind_needs_a_new_connection(folder: Path, option: str) -> None:
+    (change,) = differing(folder, 'name = "floor"', f'name = "floor"\n{option}').sources
+    assert change.what == "reconnects"
+
+
+def test_a_node_of_our_own_is_not_read_from_the_moment_on_that_it_is_told(folder: Path) -> None:
+    host = GOOD.replace("[[mqtt.topics]]", "[mqtt.sparkplug]\n[[mqtt.topics]]")
+    edge = host + '[[sparkplug]]\nname = "scada"\nurl = "mqtt://10.0.0.9"\n'
+    found = difference(config_of(folder, host), config_of(folder, edge))
+    assert found.sources == (
+        Change("floor", "changed", (Option("sparkplug.ignore", "a list", "a list"),)),
+    )
+
+
+def test_every_kind_of_sink_comes_goes_and_changes(folder: Path) -> None:
+    uns = GOOD + '[[uns]]\nname = "plant"\nurl = "mqtt://b"\n'
+    found = difference(config_of(folder, GOOD), config_of(folder, uns))
+    assert found == Difference(sinks=(Change("plant", "added"),))
+    found = difference(config_of(folder, uns), config_of(folder, uns + "retain = false\n"))
+    assert found.sinks == (Change("plant", "changed", (Option("retain", "true", "false"),)),)
+    edge = uns.replace("[[uns]]", "[[sparkplug]]")
+    found = difference(config_of(folder, uns), config_of(folder, edge))
+    assert [(change.name, change.what) for change in found.sinks] == [("plant", "reconnects")]
+
+
 def test_a_signal_that_turns_from_numbers_to_text_needs_a_new_connection(folder: Path) -> None:
     kind = 'name = "ram_force"\nkind = '
     assert differing(folder, 'name = "ram_force"', kind + '"text"').sources[0].what == "reconnects"

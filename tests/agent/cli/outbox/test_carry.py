@@ -305,6 +305,19 @@ def test_with_several_sinks_one_must_be_named(gateway: Gateway, stick: Path) -> 
         assert len(server.taken) == 5
 
 
+def test_lines_that_were_carried_out_are_not_sent_to_a_broker(
+    gateway: Gateway, stick: Path
+) -> None:
+    with gateway.writing() as outbox:
+        make(outbox, 1, 5)
+        assert gateway.run("export", stick).exit_code == 0
+        with gateway.config.open("a") as file:
+            file.write('[[uns]]\nname = "plant"\nurl = "mqtt://127.0.0.1"\n')
+        refused = gateway.run("import", stick, "--sink", "plant")
+    assert refused.exit_code == 2
+    assert "the sink plant speaks MQTT" in refused.stderr
+
+
 def test_a_stick_that_is_full_is_said_and_holds_no_half_file(gateway: Gateway, stick: Path) -> None:
     with gateway.writing() as outbox:
         make(outbox, 1, 20_000)

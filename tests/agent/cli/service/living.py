@@ -19,7 +19,7 @@ from agent.cli.service.apply import Living
 from agent.cli.service.files import Files
 from agent.cli.service.reload import Reload
 from agent.cli.service.wiring import Wiring
-from agent.config import Config, InfluxdbConfig, load
+from agent.config import Config, SinkConfig, load
 from agent.ledger import SampleLedger
 from agent.lines import Lines
 from agent.lines.report import Reporter
@@ -100,6 +100,9 @@ class Plugs(Wiring):
         self.living: bool | Exception = True
         self._done = done
 
+    def warm_up(self, config: Config) -> None:
+        """Sources in memory have no kernels."""
+
     async def apply(self, config: Config, name: str) -> bool:
         self._done.append(f"apply {name}")
         await asyncio.sleep(0)
@@ -118,7 +121,7 @@ class Plugs(Wiring):
 class Sends:
     """A forwarder. `ends` says how many stops it takes."""
 
-    table: InfluxdbConfig
+    table: SinkConfig
     done: list[str]
     last_ok_ns: int | None = None
     refused: bool = False

@@ -7,7 +7,7 @@ import pytest
 from agent.cli.service.reload import HEALTHY_S
 from agent.config import config_error, examine
 from tests.agent.cli.service.living import OVEN, Running, errors, following, until
-from tests.agent.config.support import ENVIRON
+from tests.agent.config.support import ENVIRON, GOOD
 
 OIL = '[[opcua.signals]]\nname = "oil"\nnode = "ns=2;s=press-01.oil"\n[[mqtt]]'
 
@@ -82,6 +82,15 @@ async def test_sinks_come_go_and_change_and_only_one_thread_sends_to_each(
     service.done.clear()
     await service.reloads(plant, "")
     assert service.done[3:] == ["stop plant 3", "sinks cloud", "use cloud"]
+
+
+@following
+async def test_a_sink_of_another_kind_takes_the_place_of_one_of_its_name(service: Running) -> None:
+    old = GOOD[GOOD.index("[[influxdb]]") :]
+    await service.reloads(old, '[[uns]]\nname = "cloud"\nurl = "mqtt://10.0.0.9"\n')
+    assert service.done[3:] == [
+        "stop cloud 0", "sinks cloud", "start cloud mqtt://10.0.0.9", "use cloud",
+    ]  # fmt: skip
 
 
 @following

@@ -113,6 +113,20 @@ def test_two_devices_of_one_name_are_not_taken_for_one_machine(tmp_path: Path) -
         resolve("g", "n2", "oven", "Temp", "analog", "")
 
 
+def test_what_this_gateway_sends_as_a_node_is_not_read_back(tmp_path: Path) -> None:
+    edge = '[[sparkplug]]\nname = "scada"\nurl = "mqtt://10.0.0.9"\n'
+    config = config_of(tmp_path, SPARKPLUG + edge + edge.replace("scada", "far").replace("9", "8"))
+    wiring = Wiring(SignalTable(100))
+    source = wiring.build(config, "floor")
+    assert isinstance(source, MqttSource)
+    host = source._config.sparkplug
+    assert host is not None
+    assert host.ignore == ("acme/gw-1",)
+    resolve = Resolvers(config, source._config, wiring.table).metric
+    with pytest.raises(ValueError, match="acme/gw-1 is not to be read"):
+        resolve("acme", "gw-1", "press-01", "x", "analog", "")
+
+
 def test_signals_of_several_lines_under_one_broker_are_known_again(tmp_path: Path) -> None:
     lines = GOOD.replace("floor/{machine}/{signal}", "{line}/{machine}/{signal}")
     config = config_of(tmp_path, lines)

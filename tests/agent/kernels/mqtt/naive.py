@@ -1,4 +1,4 @@
-"""The slow, obvious twins: packets of MQTT written and read byte by byte (MQTT 5.0, 1.5, 2, 3.3)."""
+"""Packets of MQTT, written byte by byte (MQTT 5.0, 1.5, 2, 3.3)."""
 
 from __future__ import annotations
 

@@ -130,13 +130,14 @@ class Host:
         self.values: dict[tuple[str, str], list[Seen]] = {}
         self._names: dict[str, dict[int, Seen]] = {}
         self._seq: int | None = None
+        self._bdseq: int | None = None
 
     def hear(self, messages: Sequence[paho.MQTTMessage]) -> Host:
         """Take up messages of a broker."""
         for message in messages:
             if message.topic.split("/")[2] in ("NCMD", "STATE") or "STATE" in message.topic:
                 continue
-            self.take(read(message.topic, message.payload, message.qos, message.retain))
+            self.take(read(message.topic, bytes(message.payload), message.qos, message.retain))
         return self
 
     def take(self, message: Read) -> None:
@@ -145,21 +146,22 @@ class Host:
         assert not message.retain
         if message.kind == "NDEATH":
             assert message.seq is None
-            self._names, self._seq = {}, None
+            if message["bdSeq"].value == self._bdseq:  # else of a session that is over
+                self._names, self._seq = {}, None
             return
         assert message.qos == 0
         assert message.time_ms is not None
         if message.kind == "NBIRTH":
             assert message.seq == 0
-            self._names = {}
+            self._names, self._bdseq = {}, message["bdSeq"].value
         else:
             assert self._seq is not None, "a message before the node's birth"
             assert message.seq == (self._seq + 1) % 256
         self._seq = message.seq
         self._births(message) if message.kind.endswith("BIRTH") else self._data(message)
-        told = [one.time_ms for one in message.metrics if not one.historical]
-        assert all(time_ms is not None for time_ms in told)
-        assert told == sorted(told), "values that are not historical are not in order"  # type: ignore[type-var]
+        assert all(one.time_ms is not None for one in message.metrics)
+        told = [one.time_ms or 0 for one in message.metrics if not one.historical]
+        assert told == sorted(told), "values that are not historical are not in order"
         for one in message.metrics:
             assert one.name is not None
             self.values.setdefault((message.device, one.name), []).append(one)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.lines.parse import parse
-from agent.sinks.broker import Message
 from agent.sinks.uns.messages import Messages, rfc3339
+from agent.sinks.wire import Message
 from tests.agent.sinks.lines import (
     NOW_NS,
     S_NS,

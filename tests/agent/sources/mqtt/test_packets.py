@@ -236,6 +236,7 @@ def test_thousands_of_damaged_streams_are_read_or_refused() -> None:
     until_s = time.monotonic() + 60 * minutes
     topics = Topics()
     count = 0
+    topics.routes(publishes(fed(Splitter(False), publish(Message(b"t", b"", 1, 1)), [])[1], False))
     for stream, v5 in damaged(seed):
         started_s = time.monotonic()
         try:

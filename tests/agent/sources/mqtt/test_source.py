@@ -355,7 +355,7 @@ def test_a_reader_thread_that_dies_is_noticed(port: int) -> None:
             source = source_of(port)
             async with connected(source):
                 assert source._connection is not None
-                source._connection._client.loop_misc = die  # type: ignore[method-assign]
+                source._connection._client.loop_misc = die  # type: ignore[assignment,method-assign]
                 await sensor.say(1.0)
                 with pytest.raises(Exception, match=r"floor: .* is lost: a mistake"):
                     await read_until(source, lambda read: False)

@@ -144,51 +144,66 @@ def check(
     return int(learned), len(sent) - len(undone)
 
 
+VALUES: Final[tuple[Any, ...]] = (
+    21.5, -3, 0, 1e300, 0.1, -0.0, 2**53, 2**53 + 1, 10**25, True, False, None, "runs", "läuft",
+    "", [], {}, 1e-7, 123456789.123456789, -0.000123,
+)  # fmt: skip
+TIMES: Final[tuple[Any, ...]] = (
+    1_763_859_600, 1_763_859_600_123, 1_763_859_600_123_456, 1_763_859_600_123_456_789,
+    1_763_859_600.25, 1.7638596e9, 0, -5, None, 2**63, 99_999_999_999_999_999,
+    "2026-01-31T06:00:00Z", "2026-02-30", "2026-01-31T06:00:00.123456789+01:00",
+    "2026-01-31 23:59:59,5", "20260131T060000Z", "2024-02-29T00:00:00.1234567-23:59",
+)  # fmt: skip
+QUALITIES: Final[tuple[Any, ...]] = (
+    True, False, None, "good", "BAD_x", " Uncertain", "?", 192, 64, 0, 192.0, 0x808C_0000, -1,
+)  # fmt: skip
+
+
+def some_value(chance: random.Random) -> Any:
+    """A value, odd ones among them."""
+    if chance.random() < 0.7:
+        return chance.choice(VALUES)
+    return chance.uniform(-1, 1) * 10 ** chance.randint(-30, 30)
+
+
 def some_json(chance: random.Random) -> Any:
     """A document such as devices send, more or less as one of JSON wants it."""
-    value = lambda: chance.choice(  # noqa: E731
-        (
-            21.5, -3, 0, 1e300, 0.1, -0.0, 2**53, 2**53 + 1, 10**25, True, False, None, "runs", "läuft",
-            chance.uniform(-1e3, 1e3), chance.uniform(-1, 1) * 10 ** chance.randint(-30, 30), "", [], {},
-        )
-    )  # fmt: skip
-    time = lambda: chance.choice(  # noqa: E731
-        (
-            1_763_859_600, 1_763_859_600_123, 1_763_859_600_123_456, 1_763_859_600_123_456_789,
-            1_763_859_600.25, 1.7638596e9, 0, -5, None, 2**63, "2026-01-31T06:00:00Z", "2026-02-30",
-            "2026-01-31T06:00:00.123456789+01:00", "2026-01-31 23:59:59,5", "20260131T060000Z",
-        )
-    )  # fmt: skip
-    quality = lambda: chance.choice(  # noqa: E731
-        (True, False, None, "good", "BAD_x", " Uncertain", "?", 192, 64, 0, 192.0, 0x808C0000, -1)
-    )
-    element = {"v": value(), "ts": time(), "q": quality(), "u": "°C", "state": "on", "x": [1, {}]}
+    element = {
+        "v": some_value(chance), "ts": chance.choice(TIMES), "q": chance.choice(QUALITIES),
+        "u": "°C", "state": "on", "x": [1, {}],
+    }  # fmt: skip
     for key in list(element):
         if chance.random() < 0.3:
             del element[key]
     size = chance.randint(0, 3)
-    several = [element | {"v": value()} for _ in range(size)]
-    bare = [value() for _ in range(size)]
+    several = [element | {"v": some_value(chance)} for _ in range(size)]
+    bare = [some_value(chance) for _ in range(size)]
     document: Any = dict(element)
     document["data"] = dict(element, readings=several)
     document["readings"] = chance.choice((several, bare, several[:1]))
-    document["motor"] = {"current": value(), "state": chance.choice(("on", "off", None, 1)), "ts": time()}
-    document["meta"] = {"ts": time(), "deep": {"a": [[1, 2], {"b": None}]}}
+    document["motor"] = {
+        "current": some_value(chance), "state": chance.choice(("on", "off", None, 1)),
+        "ts": chance.choice(TIMES),
+    }  # fmt: skip
+    document["meta"] = {"ts": chance.choice(TIMES), "deep": {"a": [[1, 2], {"b": None}]}}
     document["n"] = chance.choice(("temp", "speed", 7))
     for key in list(document):
         if chance.random() < 0.3:
             del document[key]
     kind = chance.random()
     if kind < 0.08:
-        return value()
+        return some_value(chance)
     return several if kind < 0.13 else bare if kind < 0.18 else document
 
 
-def written(document: Any, chance: random.Random) -> bytes:
-    """As JSON, in the ways that libraries write it."""
-    style: dict[str, Any] = chance.choice(
-        ({}, {"separators": (",", ":")}, {"indent": 2}, {"ensure_ascii": False})
-    )
+STYLES: Final[tuple[dict[str, Any], ...]] = (
+    {}, {"separators": (",", ":")}, {"indent": 1}, {"ensure_ascii": False},
+)  # fmt: skip
+"""The ways that libraries write JSON."""
+
+
+def written(document: Any, style: dict[str, Any]) -> bytes:
+    """As JSON."""
     return json.dumps(document, **style).encode()
 
 
@@ -208,9 +223,10 @@ def changed(document: Any, chance: random.Random) -> Any:
 
 
 HARMFUL: Final = (
-    b"", b"\0", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"-", b"0", b"e9", b".", b" ", b"\n",
-    b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"\xff", b"\xed\xa0\x80", b"\xc0\x80", b'"v":1,',
-    b"99999999999999999999", b"\xef\xbb\xbf", b"[" * 40, b"\\u12", b"1" * 25, b'"ts":0', b"T",
+    b"", b"\0", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"-", b"0", b"e9", b".", b" ",
+    b"\n", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"\xff", b"\xed\xa0\x80", b"\xc0\x80",
+    b'"v":1,', b"99999999999999999999", b"\xef\xbb\xbf", b"[" * 40, b"\\u12", b"1" * 25, b"T",
+    b'"ts":0', b"+", b"00",
 )  # fmt: skip
 
 
@@ -233,12 +249,8 @@ def cases(seed: int) -> Iterator[tuple[PayloadConfig, bool, bytes, list[bytes]]]
         document = some_json(chance)
         if how.json_ is None and chance.random() < 0.8:
             document = chance.choice((1, 2.5, -7, True, 10**17))
-        taught = written(document, chance)
-        state = chance.getstate()
-        others = []
-        for _ in range(6):
-            others.append(written(changed(document, chance), chance))
-            others.append(damaged(taught, chance))
-        chance.setstate(state)
-        chance.random()
+        style = chance.choice(STYLES)
+        taught = written(document, style)
+        others = [damaged(taught, chance) for _ in range(6)]
+        others += [written(changed(document, chance), style) for _ in range(6)]
         yield how, of_topic, taught, others

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from agent.sources.mqtt.layouts import Layouts
-from tests.agent.sources.mqtt.layouts.examples import cases, check
+from tests.agent.sources.mqtt.layouts.examples import cases, check, config
 
 CASES: Final = 1_000
 SLOW_S: Final = 2.0
@@ -25,6 +25,7 @@ def test_thousands_of_payloads_are_read_as_the_general_decoder_reads_them_or_lef
     seed = time.time_ns() if minutes else 20_260_802
     until_s = time.monotonic() + 60 * minutes
     count = learned = done = 0
+    check(Layouts(), config(json={"value": "v"}), False, b'{"v":1}', [])  # compiles
     for how, of_topic, taught, others in cases(seed):
         layouts = Layouts()
         started_s = time.monotonic()

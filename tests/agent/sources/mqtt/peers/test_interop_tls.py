@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from paho.mqtt import publish
 
-from agent.errors import ConfigError, SourceError, SourceRefused, SourceUnreachable
+from agent.errors import AndonError, ConfigError, SourceError, SourceRefused, SourceUnreachable
 from tests.peers.authority import Authority, Pair
 from tests.peers.gateway import MqttGateway
 from tests.peers.mosquitto import Broker, Scheme, running
@@ -40,7 +40,7 @@ def shown(pair: Pair, authority: Authority) -> dict[str, str]:
     return {name: str(file) for name, file in said.items()}
 
 
-def error_of(url: str, **options: Any) -> SourceError | ConfigError:
+def error_of(url: str, **options: Any) -> AndonError:
     """What connecting says."""
 
     async def run() -> None:

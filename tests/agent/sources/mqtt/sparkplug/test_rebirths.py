@@ -104,3 +104,13 @@ def test_after_a_connection_known_nodes_are_asked_apart_and_after_the_time_to_wa
     plant.look(1)
     plant.look(200)
     assert nodes(plant) == ["n0", "n2"]
+
+
+def test_nodes_of_before_a_restart_are_asked_once_there_is_a_connection(plant: Plant) -> None:
+    plant.host.expect([("plant", "n1"), ("plant", "n2")])
+    plant.look(5_000)
+    assert plant.asked == []
+    plant.host.connected()
+    for _ in range(30):
+        plant.look(100)
+    assert nodes(plant) == ["n1", "n2"]

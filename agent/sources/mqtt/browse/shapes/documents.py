@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from agent.config.fields import check_signal_name
 from agent.signals import Kind
-from agent.sources.mqtt.browse import roles
+from agent.sources.mqtt.browse.shapes import roles
 
 DEPTH_MAX: Final = 8
 FIELDS_MAX: Final = 50
@@ -238,7 +238,8 @@ def _numbers(found: _Fields, path: Path, arrays: list[Any]) -> None:
 def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     if isinstance(value, dict) and len(path) < DEPTH_MAX:
         for key, inner in value.items():
-            yield from _leaves(inner, (*path, key))
+            if key.isprintable():
+                yield from _leaves(inner, (*path, key))
     else:
         yield path, value
 

@@ -11,18 +11,23 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from agent.config.mqtt import PayloadConfig
 from agent.signals import Kind
-from agent.sources.mqtt.browse import documents, tables
 from agent.sources.mqtt.browse.heard import Sample
-from agent.sources.mqtt.payloads import Reading, Unreadable, reader
+from agent.sources.mqtt.browse.shapes import documents, tables
+from agent.sources.mqtt.payloads import Read, Reading, Unreadable, reader
 
 READABLE: Final = 0.8
 """A shape must read so many of the samples, as a share."""
+LOOKED_AT_MAX: Final = 8
+"""Samples that are looked at for it."""
+SHAPES_MAX: Final = 1_000
+"""Readers that are kept for topics that are written alike."""
 RATE_HZ: Final = 25_600
 """Stands in for a rate that nobody said."""
 _DECIMAL_COMMA: Final = re.compile(r"\s*[+-]?\d+,\d+\s*")
@@ -59,7 +64,7 @@ class Shape:
     @property
     def config(self) -> PayloadConfig:
         """The same as the configuration has it. Raises ValidationError."""
-        return PayloadConfig.model_validate(_tupled(self.table))
+        return _config(self.text)
 
     @property
     def names_signals(self) -> bool:
@@ -68,7 +73,7 @@ class Shape:
 
     def read(self, samples: Sequence[Sample]) -> list[list[Reading]]:
         """The readings of those payloads that it can read."""
-        read = reader(self.config, self.kind)
+        read = _reader(self.text, self.kind)
         found = []
         for sample in samples:
             try:
@@ -81,7 +86,8 @@ class Shape:
 
 
 def shape_of(samples: Sequence[Sample]) -> Shape:
-    """The shape of these payloads, of which there is at least one."""
+    """The shape of these payloads, of which there is at least one; a few of them tell it."""
+    samples = samples[-LOOKED_AT_MAX:]
     texts = [_text(sample.payload) for sample in samples]
     known = [text for text in texts if text is not None]
     if len(known) < len(texts):
@@ -99,7 +105,8 @@ def shape_of(samples: Sequence[Sample]) -> Shape:
 
 def _candidates(texts: Sequence[str]) -> Iterator[Shape]:
     """What they may be, the simplest first."""
-    yield _shape({"number": {}})
+    if not texts[0].lstrip().startswith(("{", "[")):
+        yield _shape({"number": {}})
     try:
         found = documents.guess([json.loads(text) for text in texts])
     except (ValueError, RecursionError):
@@ -143,6 +150,16 @@ def _binary(samples: Sequence[Sample]) -> Shape:
     remark = f"binary, {of}: say what its numbers are, how many a second, and what stands before"
     options = {"dtype": dtype, "rate_hz": RATE_HZ}
     return _shape({"binary": options}, "waveform", remark, is_sure=False)
+
+
+@lru_cache(SHAPES_MAX)
+def _config(text: str) -> PayloadConfig:
+    return PayloadConfig.model_validate(_tupled(json.loads(text)))
+
+
+@lru_cache(SHAPES_MAX)
+def _reader(text: str, kind: Kind | None) -> Read:
+    return reader(_config(text), kind)
 
 
 def _tupled(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from agent.config.fields import check_signal_name
 from agent.config.mqtt.payload import SIGNALS_MAX, SKIP, TIME
-from agent.sources.mqtt.browse import roles
+from agent.sources.mqtt.browse.shapes import roles
 
 SEPARATORS: Final = ("\t", ";", ",", "|")
 _NUMBER: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
@@ -22,7 +22,8 @@ Row = Sequence[str]
 
 def guess(texts: Sequence[str]) -> dict[str, Any] | None:
     """How these texts would be read."""
-    blocks = [[line for line in text.splitlines() if line.strip()] for text in texts]
+    lines = ([line for line in text.splitlines() if line.strip()] for text in texts)
+    blocks = [block for block in lines if block]
     for separator in SEPARATORS:
         rows = [[line.split(separator) for line in block] for block in blocks]
         widths = {len(row) for block in rows for row in block}
