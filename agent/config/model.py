@@ -135,7 +135,7 @@ class Config(Table):
 
     @property
     def brokers(self) -> tuple[MqttConfig, ...]:
-        """`mqtt`, less what this gateway sends there as a node: it would be sent again, for ever."""
+        """`mqtt`, less what this gateway sends there as a node: it would come back for ever."""
         return tuple(self._without_own(broker) for broker in self.mqtt)
 
     def edge_node(self, sink: SparkplugSinkConfig) -> tuple[str, str]:

@@ -23,7 +23,6 @@ from agent.derive import Derived
 from agent.ledger import Ledger
 from agent.lines.report import agent_version
 from agent.sources import Source
-from agent.sources.mqtt import warming
 from agent.sources.quarantine import Rejected
 from agent.status import StatusServer
 
@@ -100,7 +99,6 @@ class Service:
         compiling = asyncio.gather(
             asyncio.to_thread(warm_up),
             asyncio.to_thread(self._parts.wiring.warm_up, self._reload.config),
-            *(asyncio.to_thread(warming.warm_up) for _ in self._reload.config.mqtt[:1]),
         )
         done, _ = await asyncio.wait([compiling], timeout=WARM_UP_SAID_S)
         if not done:

@@ -186,9 +186,6 @@ class Resolvers:
         signal = sparkplug_signal(
             self._config, self._broker, group, node, device, metric, kind, unit
         )
-        host = self._broker.sparkplug
-        if host is not None and not host.reads(group, node):
-            raise ValueError(f"{group}/{node} is not to be read")
         other = self._metrics.setdefault(signal.key, signal.node)
         if other != signal.node:
             raise ValueError(

@@ -61,6 +61,7 @@ _TEXT: Final = -1
 _PAIR: Final = -2
 _VARINT: Final = -3
 _ALIAS: Final = -4
+_IDENTIFIER: Final = 0x0B
 _SIZES[[0x01, 0x02, 0x03, 0x08, 0x09, 0x0B, 0x23, 0x26]] = [
     1, 4, _TEXT, _TEXT, _TEXT, _VARINT, _ALIAS, _PAIR,
 ]  # fmt: skip
@@ -116,6 +117,32 @@ def _skip_properties(body: Any, p: Int, end: Int) -> Int:
                     return np.int64(-PROPERTY)
                 p += 2 + u16(body, p)
     return p if p == behind else np.int64(-PROPERTY)
+
+
+@compiled
+def _subscription(body: Any, p: Int, end: Int) -> Int:
+    """The subscription identifier among properties that have been stepped over.
+
+    0 where there is none, or several: then the message comes once for all of them.
+    """
+    found, ids = np.int64(0), 0
+    p = _skip_varint(body, p, end)
+    while p < end:
+        kind = body[p]
+        size = _SIZES[kind]
+        p += 1
+        if size == _VARINT:
+            behind = _skip_varint(body, p, end)
+            if kind == _IDENTIFIER:
+                found = _varint(body, p, behind)
+                ids += 1
+            p = behind
+        elif size > 0:
+            p += size
+        else:
+            for _ in range(-size):
+                p += 2 + u16(body, p)
+    return found if ids == 1 else np.int64(0)
 
 
 @compiled
@@ -198,13 +225,14 @@ def count(body: Any) -> Int:
 @compiled
 def read(
     body: Any, v5: bool, topic_at: Any, topic_len: Any, payload_at: Any, payload_len: Any,
-    qos: Any, dup: Any, retain: Any, packet_id: Any, digest: Any,
+    qos: Any, dup: Any, retain: Any, packet_id: Any, subscription: Any, digest: Any,
 ) -> Int:  # fmt: skip
     """Read whole PUBLISH frames, as many as `count` says, into rows; how many, or a fault.
 
     topic_at, topic_len, payload_at, payload_len, packet_id : (n,) int64
     qos : (n,) int8
     dup, retain : (n,) bool
+    subscription : (n,) int64, the one identifier of the subscription; 0 where there is not one
     digest : (n,) uint32, where QoS > 0 CRC-32 of topic, a zero byte and payload; else 0
     """
     p, end = np.int64(0), np.int64(body.size)
@@ -231,6 +259,10 @@ def read(
         else:
             packet_id[row] = 0
             digest[row] = 0
+        subscription[row] = 0
+        if v5:
+            properties = start + 2 + size + (2 if flags & 6 else 0)
+            subscription[row] = _subscription(body, properties, at)
         row += 1
         p = behind
     return row

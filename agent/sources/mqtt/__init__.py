@@ -25,11 +25,13 @@ from typing import Any, Final
 
 from agent.batch import Batch
 from agent.config import MqttConfig
+from agent.config.mqtt import ON_THE_CONNECTION
 from agent.errors import SourceError, SourceUnreachable
 from agent.mqtt import Version
 from agent.sources import NO_ACK, REDELIVERED_MAX, Ack, Packets
 from agent.sources.mqtt.connection import Connection
 from agent.sources.mqtt.decode import Decoder, Resolve
+from agent.sources.mqtt.filters import filters_of, overlapping
 from agent.sources.mqtt.packets import WireError, publishes
 from agent.sources.mqtt.redelivery import Redelivery, Sorted
 from agent.sources.mqtt.sparkplug import Host
@@ -234,7 +236,7 @@ class MqttSource:
         connection = Connection(self._config, self._client_id, self._version, RECEIVE_MAX)
         self._connection = connection
         try:
-            await connection.open(filters, self._held - filters)
+            await connection.open(filters, self._held - filters, overlapping(filters))
         finally:
             if connection.kept is False:
                 self._begin_session()
@@ -284,10 +286,12 @@ class MqttSource:
         """Change the subscriptions; False where the broker does not let us, but lives."""
         before, after = filters_of(self._config), filters_of(config)
         added, removed = after - before, before - after
+        apart = overlapping(after)
+        added |= set(apart).difference(overlapping(before))
         self._held |= added
         try:
             async with asyncio.timeout(config.connect_timeout_s):
-                await connection.subscribe(added)
+                await connection.subscribe(added, apart)
                 await connection.unsubscribe(removed)
         except (SourceError, TimeoutError) as error:
             if connection.living:
@@ -329,17 +333,10 @@ class MqttSource:
         return Ack(call, urgent, found.packets)
 
 
-def filters_of(config: MqttConfig) -> set[str]:
-    """What is subscribed to. Sparkplug's sequence numbers bear no sharing."""
-    shared = "" if config.share is None else f"$share/{config.share}/"
-    filters = {f"{shared}{topic.filter}" for topic in config.topics}
-    return filters if config.sparkplug is None else filters.union(config.sparkplug.filters)
-
-
 def _other(version: Version) -> Version:
     return VERSIONS[1 - VERSIONS.index(version)]
 
 
 def _of_connection(config: MqttConfig) -> dict[str, Any]:
     """The settings that need a new connection."""
-    return config.model_dump(exclude={"topics", "signals", "sparkplug", "connect_timeout_s"})
+    return config.model_dump(exclude=set(ON_THE_CONNECTION))

@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -34,6 +36,7 @@ from agent.mqtt import (
     of_reason,
 )
 from agent.sources.drain import Taken
+from agent.sources.mqtt.filters import identifier
 from agent.sources.mqtt.intake import Intake
 from agent.sources.mqtt.packets import Splitter
 from agent.sources.mqtt.reading import PUBACK, PUBREC, Reading
@@ -66,6 +69,7 @@ class Connection:
         self.living = False
         self.version: Final = version
         self.version_refused = False
+        self._identifies = version == "5"
         self._receive_max = receive_max
         self._config = config
         self._loop = asyncio.get_running_loop()
@@ -77,10 +81,12 @@ class Connection:
         self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._client = self._new_client(client_id)
 
-    async def open(self, filters: Collection[str], stale: Collection[str]) -> None:
+    async def open(
+        self, filters: Collection[str], stale: Collection[str], overlapping: Collection[str] = ()
+    ) -> None:
         """Connect, give up the stale filters of a kept session, and subscribe.
 
-        Within `connect_timeout_s`.
+        Within `connect_timeout_s`; `overlapping` as of `subscribe`.
         """
         config = self._config
         wanted_s = config.session_expiry_s
@@ -95,24 +101,26 @@ class Connection:
                 self.kept = await self._opened
                 if self.kept:
                     await self.unsubscribe(stale)
-                await self.subscribe(filters)
+                await self.subscribe(filters, overlapping)
         except TimeoutError:
             raise self._error(of_end(config, End(TimeoutError()), opened=False)) from None
         self.living = self.lost is None
 
-    async def subscribe(self, filters: Collection[str]) -> None:
-        """Read these too. Raises SourceRefused where the broker does not allow one of them."""
-        if not filters:
-            return
-        qos: Any = self._config.qos
-        if self.version == "5":
-            qos = SubscribeOptions(qos=self._config.qos)
-        names = sorted(filters)
-        reasons = await self._answer(self._client.subscribe([(name, qos) for name in names]))
-        for name, reason in zip(names, reasons, strict=False):
-            if reason.is_failure:
-                answer = of_reason(self._config, reason)
-                raise SourceRefused(f"{answer.sentence} (to subscribe to {name})", answer.hint)
+    async def subscribe(self, filters: Collection[str], overlapping: Collection[str] = ()) -> None:
+        """Read these too. Raises SourceRefused where the broker does not allow one of them.
+
+        overlapping : of them those to which MQTT 5 subscribes by their identifiers
+        """
+        alone = set(overlapping) & set(filters) if self._identifies else set()
+        together = sorted(set(filters) - alone)
+        asked = [([name], identifier(name)) for name in sorted(alone)]
+        if together:
+            asked.append((together, 0))
+        for names, number in asked:
+            for name, reason in zip(names, await self._subscribe(names, number), strict=False):
+                if reason.is_failure:
+                    answer = of_reason(self._config, reason)
+                    raise SourceRefused(f"{answer.sentence} (to subscribe to {name})", answer.hint)
 
     async def unsubscribe(self, filters: Collection[str]) -> None:
         """Read these no more; what the broker sent before has come when this returns."""
@@ -178,6 +186,19 @@ class Connection:
         client.on_end = lambda end: self._in_loop(lambda: self._end(end))
         return client
 
+    async def _subscribe(self, names: Sequence[str], number: int) -> list[ReasonCode]:
+        """The broker's answers; number : of the subscription, 0 for none."""
+        qos: Any = self._config.qos
+        wishes: Any = None
+        if self.version == "5":
+            qos = SubscribeOptions(qos=self._config.qos)
+        if number:
+            wishes = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]
+            wishes.SubscriptionIdentifier = number
+        return await self._answer(
+            self._client.subscribe([(name, qos) for name in names], properties=wishes)
+        )
+
     async def _answer(self, sent: tuple[MQTTErrorCode, int | None]) -> list[ReasonCode]:
         """The broker's answer to what was just sent."""
         code, mid = sent
@@ -191,8 +212,14 @@ class Connection:
             del self._answers[mid]
 
     def _on_connect(
-        self, client: paho.Client, _data: Any, flags: paho.ConnectFlags, reason: ReasonCode, _p: Any
+        self,
+        client: paho.Client,
+        _data: Any,
+        flags: paho.ConnectFlags,
+        reason: ReasonCode,
+        said: Properties | None,
     ) -> None:
+        self._identifies &= bool(getattr(said, "SubscriptionIdentifierAvailable", 1))
         if self._closing.is_set():  # it connected after its deadline
             client.disconnect()
         elif reason.is_failure:

@@ -24,6 +24,7 @@ from agent.config import MqttConfig, TopicConfig
 from agent.config.mqtt.sparkplug import NAMESPACE
 from agent.errors import SignalsFull
 from agent.signals import Kind
+from agent.sources.mqtt.filters import copies, filters_of, overlapping
 from agent.sources.mqtt.layouts import Layouts
 from agent.sources.mqtt.packets import Publishes, Topics
 from agent.sources.mqtt.payloads import (
@@ -70,6 +71,7 @@ class _Member(NamedTuple):
 class _Route:
     """Where a topic leads.
 
+    copies : identifiers of subscriptions by which its messages come once more
     members : the signals it brings by the names that payloads give, None for the topic's own; None
         for those that cannot be
     """
@@ -78,6 +80,7 @@ class _Route:
     rule: TopicConfig
     names: Mapping[str, str]
     read: Read
+    copies: frozenset[int]
     members: dict[str | None, _Member | None] = field(default_factory=dict)
 
     def member(self, name: str | None) -> tuple[int, bool] | None:
@@ -116,6 +119,7 @@ class Decoder:
         """Decode by these rules from now on; until `settle`, topics without one as before."""
         self._leaving = {route.topic: route for route in self._routes if route is not None}
         self._rules, self._resolve = config.topics, resolve
+        self._overlapping = overlapping(filters_of(config))
         self._forget()
 
     def settle(self) -> None:
@@ -129,6 +133,7 @@ class Decoder:
         routes = self._topics.routes(messages)
         taken = np.flatnonzero(fresh)
         self._find_routes(messages, taken[routes[taken] < 0], routes)
+        taken = self._without_copies(messages, taken, routes)
         if self._host is not None:
             rows.take(self._host.take(messages, taken[routes[taken] == SPARKPLUG], received_ns))
             rows.take(self._host.look(received_ns), behind=len(messages))
@@ -138,6 +143,16 @@ class Decoder:
         if self._full:
             self._forget()
         return rows.batch(received_ns)
+
+    def _without_copies(self, messages: Publishes, taken: Int64, routes: Int32) -> Int64:
+        """Those of these messages that did not come by another subscription as well."""
+        copies = [
+            row
+            for row in taken[messages.subscription[taken] > 0].tolist()
+            if (route := self._routes[routes[row]]) is not None
+            and int(messages.subscription[row]) in route.copies
+        ]
+        return np.setdiff1d(taken, copies) if copies else taken
 
     def _read_all(
         self, messages: Publishes, left: Int64, routes: Int32, received_ns: int, rows: Rows
@@ -183,7 +198,8 @@ class Decoder:
         for rule in self._rules:
             names = rule.names(text)
             if names is not None:
-                route = _Route(text, rule, names, reader(rule.payload, rule.kind))
+                read = reader(rule.payload, rule.kind)
+                route = _Route(text, rule, names, read, copies(text, self._overlapping))
                 break
         else:
             if text not in self._leaving:

@@ -121,6 +121,8 @@ class Publishes:
     qos : (n,) int8
     dup, retain : (n,) bool
     packet_id : (n,) int64, 0 at QoS 0
+    subscription : (n,) int64, the identifier of the one subscription that it came by; 0 where there
+        is none, or are several
     digest : (n,) uint32, CRC-32 of topic, a zero byte and payload; 0 at QoS 0
     raw : (b,) uint8, `body` again
     """
@@ -134,6 +136,7 @@ class Publishes:
     dup: Bool
     retain: Bool
     packet_id: Int64
+    subscription: Int64
     digest: UInt32
     raw: Raw
 
@@ -160,11 +163,11 @@ def publishes(chunks: Sequence[bytes], v5: bool) -> Publishes:
         body,
         np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64),
         np.empty(n, np.int8), np.empty(n, np.bool_), np.empty(n, np.bool_),
-        np.empty(n, np.int64), np.empty(n, np.uint32), raw,
+        np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.uint32), raw,
     )  # fmt: skip
     said = frames.read(
         raw, v5, found.topic_at, found.topic_len, found.payload_at, found.payload_len,
-        found.qos, found.dup, found.retain, found.packet_id, found.digest,
+        found.qos, found.dup, found.retain, found.packet_id, found.subscription, found.digest,
     )  # fmt: skip
     if said < 0:
         raise WireError(frames.FAULTS[-said])

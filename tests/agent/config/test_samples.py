@@ -36,6 +36,8 @@ SAMPLES = {
     "opcua": AGENT / "sources" / "opcua" / "sample.toml",
     "mqtt": AGENT / "sources" / "mqtt" / "sample.toml",
     "influxdb": AGENT / "sinks" / "influxdb" / "sample.toml",
+    "sparkplug": AGENT / "sinks" / "sparkplug" / "sample.toml",
+    "uns": AGENT / "sinks" / "uns" / "sample.toml",
 }
 pytestmark = pytest.mark.parametrize("kind", SAMPLES)
 
@@ -85,7 +87,7 @@ def test_the_sample_loads_as_it_is_and_with_everything_uncommented(
     kind: str, text: str, uncommented: str, tmp_path: Path
 ) -> None:
     environ = dict.fromkeys(re.findall(r"\$\{([A-Z0-9_]+)\}", text), "value")
-    source = SOURCE if kind == "influxdb" else ""
+    source = "" if kind in ("opcua", "mqtt") else SOURCE
     for sample in (text, uncommented):
         (tmp_path / "agent.toml").write_text(GATEWAY + source + sample)
         load(tmp_path / "agent.toml", environ)

@@ -122,7 +122,7 @@ async def _decoder(_url: str, taken: Taken) -> None:
     numbers = count()
     host = Host(
         SparkplugHostConfig(),
-        lambda *_: (next(numbers), False),
+        lambda group, node, device, metric, kind, unit: (next(numbers), kind),
         time.time_ns,
         lambda topic, payload: None,
         Quarantine("bench", time.time_ns),

@@ -163,7 +163,7 @@ class Layouts:
         nothing = np.empty(0, np.int64)
         one = Publishes(
             payload, nothing, nothing, np.zeros(1, np.int64), np.full(1, len(payload), np.int64),
-            np.zeros(1, np.int8), np.zeros(1, np.bool_), np.zeros(1, np.bool_), nothing,
+            np.zeros(1, np.int8), np.zeros(1, np.bool_), np.zeros(1, np.bool_), nothing, nothing,
             np.zeros(1, np.uint32), raw,
         )  # fmt: skip
         routes = np.full(1, route, np.int32)

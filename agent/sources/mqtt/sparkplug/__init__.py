@@ -207,6 +207,7 @@ class Host:
     def renew(self, config: SparkplugHostConfig, resolve: Resolve) -> None:
         """Go by a changed configuration; nodes that have new signals are asked for their values."""
         self._config = config
+        self._addresses.clear()
         self._order.reorder_ns = config.reorder_ms * _MS_NS
         self._rebirths.every_ns = config.rebirth_every_s * _SECOND_NS
         members = [member for node in self._nodes.values() for member in node.members.values()]
@@ -238,7 +239,7 @@ class Host:
         if text.startswith(f"{NAMESPACE}/STATE/"):
             return None
         parts = Topic.parse(text)
-        if parts.message not in _READ:
+        if parts.message not in _READ or not self._config.reads(parts.group, parts.node):
             return None
         node = self._nodes.get((parts.group, parts.node))
         is_new = node is None or parts.device not in node.members

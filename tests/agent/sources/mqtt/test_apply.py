@@ -67,7 +67,7 @@ def test_a_filter_that_a_kept_session_still_has_is_given_up_at_the_next_connect(
 def test_a_topic_that_the_broker_does_not_allow_leaves_everything_as_it_was(
     port: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(connection: Connection, filters: Collection[str]) -> None:
+    async def refuse(connection: Connection, *filters: Collection[str]) -> None:
         raise SourceRefused("subscription: Not authorized")
 
     async def run() -> None:

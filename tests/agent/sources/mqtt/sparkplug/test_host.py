@@ -197,3 +197,12 @@ def test_whatever_comes_in_whatever_order_nothing_fails(
     plant.look(60_000)
     assert plant.host._order._held_bytes == 0
     assert not plant.host._order._holding
+
+
+def test_nodes_that_are_not_to_be_read_are_passed_over_until_the_configuration_says_so() -> None:
+    plant = Plant(SparkplugHostConfig(ignore=("plant/edge",)))
+    node = Speaker(plant)
+    assert plant.take(node.nbirth(number("A", 1.0, START_MS))) == []
+    assert plant.rejected == {}
+    plant.host.renew(SparkplugHostConfig(), plant.resolve)
+    assert plant.take(node.nbirth(number("A", 1.0, START_MS))) != []
