@@ -13,8 +13,10 @@ settings.load_profile("andon")
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The kernels are compiled, once after each change of one, before a test's time begins."""
-    distributes = bool(getattr(session.config.option, "numprocesses", None))
-    if not (numba.config.DISABLE_JIT or distributes or session.config.option.collectonly):  # type: ignore[attr-defined]
+    options = session.config.option
+    distributes = bool(getattr(options, "numprocesses", None))  # its workers come here, too
+    is_interpreted = numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+    if not (is_interpreted or distributes or options.collectonly):
         compile_kernels()
 
 

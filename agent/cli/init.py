@@ -6,6 +6,7 @@ Enters: options of the command, or answers where there is a terminal. Leaves: a 
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from collections.abc import Callable
@@ -184,3 +185,5 @@ def _write(output: Path, text: str, force: bool) -> None:
     say(f"wrote {output}\nname its machines and signals, {token}then: andon check {output}")
     if "\n[[opcua]]" in text:
         say(f"what a server has, tells: andon browse opcua-1 --config {output}")
+    if broker := re.search(r'\n\[\[mqtt\]\]\nname = "(.*)"', text):
+        say(f"what a broker brings, tells: andon browse {broker[1]} --config {output}")

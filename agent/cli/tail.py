@@ -15,6 +15,7 @@ from agent.cli.check import CONFIG_PATH
 from agent.cli.terminal import fail, print_data, say
 from agent.errors import AndonError, SourceUnreachable
 from agent.sources.quarantine import NO_SIGNAL, UNREADABLE, printable
+from agent.sparkplug import NAMESPACE
 
 TYPES: Final = ("window", "sample", "state", "anomaly")
 PAYLOAD_CHARS_MAX: Final = 200
@@ -152,6 +153,8 @@ def _rejection(event: dict[str, Any]) -> str:
     moment = datetime.fromtimestamp(event["time_ns"] / 1e9, UTC)
     cause = event["cause"]
     what, way_out = _REJECTIONS.get(cause, (cause.replace("_", " "), ""))
+    if cause == UNREADABLE and event["topic"].startswith(f"{NAMESPACE}/"):
+        way_out = "mend what sends it: this is not Sparkplug B"
     form = " in hexadecimal" if event["form"] == "hex" else ""
     shown = printable(event["payload"])
     more = " ..." if len(shown) > PAYLOAD_CHARS_MAX else ""
@@ -196,5 +199,7 @@ _REJECTIONS: Final = {
         "has metrics that its birth had not",
         "the node was asked for a new birth; if this stays, let it obey `Node Control/Rebirth`",
     ),
+    "retained": ("is old", "let the node publish it without retain"),
+    "too_long": ("is too long", "send it in parts"),
 }
 """Causes as people say them, and what to do about each."""

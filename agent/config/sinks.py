@@ -71,6 +71,8 @@ class SparkplugSinkConfig(BrokerTable):
     """The host without which nothing is sent; what is made meanwhile waits in the outbox."""
     windows: bool = True
     """Tell windows too; `false` tells samples, anomalies and states only."""
+    datatypes: bool = False
+    """Data says the type of each metric as well, not births alone, for readers that need it."""
     lines_max: int = Field(1000, ge=1, le=100_000)
     """How many lines are sent before the broker must have taken them."""
     backlog_lines_per_s: BacklogLines = 20_000

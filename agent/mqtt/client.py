@@ -80,6 +80,7 @@ class Client(paho.Client):
             return super().loop_forever(timeout, retry_first_connection=False)
         except Exception as error:
             self._error = error
+            self._sock_close()
             return MQTTErrorCode.MQTT_ERR_UNKNOWN
         finally:
             self.on_end(End(self._error, self._reason, self._by_broker, self._silent))

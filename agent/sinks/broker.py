@@ -32,12 +32,16 @@ from agent.mqtt import Answer, End, Version, Will
 from agent.sinks.wire import Client, Message, frame
 
 ANSWER_S: Final = 10.0
-"""A broker that owes an answer for so long is not there."""
+"""A broker that owes an answer, and takes nothing more, for so long is not there."""
 CLOSE_S: Final = 3.0
 INFLIGHT_MAX: Final = 200
 """QoS 1 messages on their way, where the broker does not allow fewer."""
 WRITE_BYTES_MAX: Final = 1 << 16
 """Frames are written in pieces of about this size."""
+PACKET_BYTES_MAX: Final = 268_435_460
+"""MQTT 5.0, 2.1.4: no packet can be larger; a broker of MQTT 5 may take less, and says so."""
+FILTERS_MAX: Final = 100
+"""Topics in one SUBSCRIBE."""
 FENCE: Final = "andon/never/subscribed"
 
 _UNKNOWN_VERSION: Final = "Unsupported protocol version"
@@ -74,6 +78,7 @@ class Connection:
     on_message : called with topic and payload, in paho's thread
     on_idle : called at least once a second, in paho's thread
     retains : whether the broker keeps retained messages
+    packet_bytes_max : larger packets the broker does not take, and hangs up
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Connection:
         on_idle: Callable[[], object] = lambda: None,
     ) -> None:
         self.retains = True
+        self.packet_bytes_max = PACKET_BYTES_MAX
         self._broker = broker
         self._version: Version = version
         self._inflight_max = INFLIGHT_MAX
@@ -114,15 +120,20 @@ class Connection:
         """Whether it is open, and neither lost nor closed."""
         return self._is_open and self._lost is None and not self._is_closing
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was written has gone out."""
+        return not self._client.want_write()
+
     def open(self, filters: Sequence[str] = ()) -> None:
-        """Connect and subscribe with QoS 1, within `connect_timeout_s`."""
-        until_s = time.monotonic() + self._broker.connect_timeout_s
+        """Connect, and subscribe with QoS 1, each within `connect_timeout_s`."""
+        within_s = self._broker.connect_timeout_s
         try:
             mqtt.connect(self._client, self._broker, self._version, clean_start=True)
-            self._wait(lambda: self._is_open, until_s)
+            self._wait(lambda: self._is_open, within_s)
             if filters:
                 sent = self._client.subscribe([(name, 1) for name in filters])
-                for reason in self._answer(sent, until_s):
+                for reason in self._answer(sent, within_s):
                     if reason.is_failure:
                         raise _error(mqtt.of_reason(self._broker, reason))
         except BaseException:
@@ -147,8 +158,18 @@ class Connection:
         return frame(message, self._version, self._client.new_mid() if qos else 0)
 
     def confirm(self) -> None:
-        """Wait until the broker has read all that was sent, for at most `ANSWER_S`."""
-        self._answer(self._client.unsubscribe(FENCE), time.monotonic() + ANSWER_S)
+        """Wait until the broker has read all that was sent."""
+        self._answer(self._client.unsubscribe(FENCE), ANSWER_S)
+
+    def kept(self, topics: Sequence[str]) -> None:
+        """Have `on_message` told what the broker has retained of these topics, before it returns.
+
+        Of a topic that may not be read it is told nothing.
+        """
+        for at in range(0, len(topics), FILTERS_MAX):
+            some = list(topics[at : at + FILTERS_MAX])
+            self._answer(self._client.subscribe([(topic, 0) for topic in some]), ANSWER_S)
+            self._answer(self._client.unsubscribe(some), ANSWER_S)
 
     def deliver(self, messages: Sequence[Message]) -> dict[int, ReasonCode]:
         """Publish with QoS 1 and wait for all answers; those that say no, by place.
@@ -170,7 +191,7 @@ class Connection:
                     at += 1
                 before = len(self._inflight)
             self.write(frames)
-            self._wait(partial(self._is_below, before), time.monotonic() + ANSWER_S)
+            self._wait(partial(self._is_below, before), ANSWER_S)
         return dict(self._refused)
 
     def wait_for(self, condition: Callable[[], bool], timeout_s: float) -> bool:
@@ -204,11 +225,18 @@ class Connection:
             with self._changed:
                 self._changed.wait_for(lambda: self._ended, CLOSE_S)
 
-    def _wait(self, condition: Callable[[], bool], until_s: float) -> None:
-        """Wait for something of this connection. Raises why it was lost, or that time is up."""
+    def _wait(self, condition: Callable[[], bool], within_s: float) -> None:
+        """Wait for something of this connection. Raises why it was lost, or that time is up.
+
+        within_s : from now on, and after the last bytes went out
+        """
+        since_s = time.monotonic()
         with self._changed:
-            left_s = until_s - time.monotonic()
-            self._changed.wait_for(lambda: self._ended or condition(), max(left_s, 0))
+            while not (condition() or self._ended):
+                left_s = max(since_s, self._client.sent_s) + within_s - time.monotonic()
+                if left_s <= 0:
+                    break
+                self._changed.wait(left_s)
             if condition():
                 return
         if self._lost is not None:
@@ -227,10 +255,10 @@ class Connection:
         """Whether fewer messages are on their way than before."""
         return len(self._inflight) < before
 
-    def _answer(self, sent: tuple[MQTTErrorCode, int | None], until_s: float) -> list[ReasonCode]:
+    def _answer(self, sent: tuple[MQTTErrorCode, int | None], within_s: float) -> list[ReasonCode]:
         """The broker's answer to what was just sent."""
         mid = sent[1]
-        self._wait(lambda: mid in self._answers, until_s)
+        self._wait(lambda: mid in self._answers, within_s)
         with self._changed:
             return self._answers.pop(mid)  # type: ignore[arg-type]
 
@@ -250,6 +278,7 @@ class Connection:
                 allowed = getattr(said, "ReceiveMaximum", INFLIGHT_MAX)
                 self._inflight_max = min(allowed, INFLIGHT_MAX)
                 self.retains = bool(getattr(said, "RetainAvailable", 1))
+                self.packet_bytes_max = getattr(said, "MaximumPacketSize", PACKET_BYTES_MAX)
                 self._is_open = True
             else:
                 self._lost = self._unknown(str(reason) == _UNKNOWN_VERSION) or _error(

@@ -10,7 +10,9 @@ packet that paho finds malformed ends the connection.
 from __future__ import annotations
 
 import re
+import socket
 import struct
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -20,14 +22,18 @@ from agent import mqtt
 from agent.mqtt import Version
 
 READ_BYTES: Final = 1 << 16
+SEND_BUFFER_BYTES: Final = 1 << 16
+"""So little lies in the socket that bytes which go into it say that the broker still reads."""
 TOPIC_BYTES_MAX: Final = 65_535
 """MQTT 5.0, 1.5.4: a UTF-8 string's length is two bytes."""
 
 _NO_LEVEL: Final = re.compile(r"[%/+#\x00-\x1f\x7f-\x9f]")
-"""MQTT 5.0, 1.5.4 and 4.7.1; `$` at a topic's beginning is the broker's, but none begins so."""
+"""MQTT 5.0, 1.5.4 and 4.7.1."""
 _RETAIN: Final = 0x01
 _QOS1: Final = 0x02
 _SHORT: Final = struct.Struct("!H")
+_HEAD_BYTES_MAX: Final = 10
+"""What a PUBLISH packet has beside topic and payload: kind, length, two numbers, no properties."""
 
 
 class Message(NamedTuple):
@@ -36,6 +42,11 @@ class Message(NamedTuple):
     topic: bytes
     payload: bytes
     retain: bool = False
+
+    @property
+    def size(self) -> int:
+        """The bytes of its packet, or a few more."""
+        return _HEAD_BYTES_MAX + len(self.topic) + len(self.payload)
 
 
 def level(name: str) -> str:
@@ -73,10 +84,14 @@ def packet(data: bytearray, at: int) -> tuple[int, int] | None:
 
 
 class Client(mqtt.Client):
-    """paho's client, with frames made elsewhere and large reads."""
+    """paho's client, with frames made elsewhere and large reads.
+
+    sent_s : when bytes went out last, by the monotonic clock
+    """
 
     on_pubacks: Callable[[Sequence[tuple[int, int]]], object]
     on_idle: Callable[[], object]
+    sent_s: float = 0.0
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -99,6 +114,19 @@ class Client(mqtt.Client):
         """Leave a broker that does not answer, so that it publishes the will."""
         self._thread_terminate = True
         self._sock_close()
+
+    def _create_socket_connection(self) -> socket.socket:
+        made: socket.socket = super()._create_socket_connection()
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        return made
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        """A PINGREQ waits behind what is on its way: bytes that go out are a sign of life, too."""
+        sent = super()._sock_send(buf)
+        if sent > 0:
+            self.sent_s = time.monotonic()
+            self.heard()
+        return sent
 
     def loop_misc(self) -> MQTTErrorCode:
         """In paho's thread, between reads."""

@@ -95,6 +95,10 @@ def browse(
         raise typer.BadParameter(f"{only!r} is none of {', '.join(ONLY)}", param_hint="--only")
     walking = opcua.Wishes(start, resume, nodes_max, depth_max, map_file, match, machine, only)
     listening = mqtt.Wishes(seconds, tuple(topics or ("#",)), topics_max)
+    for topic in listening.topics:
+        if not mqtt.is_filter(topic):
+            rule = f"{topic!r} is no topic: + is a whole level, # the last one"
+            raise typer.BadParameter(rule, param_hint="--topics")
     files = {"ca": ca, "certificate": certificate, "key": key}
     try:
         known = None if "://" in address else _by_name(address, config)

@@ -21,6 +21,7 @@ from agent.config import (
     signals,
 )
 from agent.config import schema as config_schema
+from agent.config.mqtt import BrokerTable
 from agent.config.opcua.server import DEPRECATED
 from agent.errors import AndonError
 
@@ -93,7 +94,7 @@ def summarise(config: Config) -> dict[str, Any]:
             "signals": len(mqtt.signals),
             "topics": [topic.filter for topic in mqtt.topics],
             "sparkplug": sorted(mqtt.sparkplug.filters) if mqtt.sparkplug else [],
-            "verify_name": mqtt.verify_name,
+            **_safety(mqtt),
         }
         for mqtt in config.mqtt
     ]
@@ -117,9 +118,13 @@ def _sink(config: Config, sink: SinkConfig) -> dict[str, Any]:
     if isinstance(sink, InfluxdbConfig):
         return said | {"bucket": sink.bucket, "flavour": sink.flavour}
     if isinstance(sink, UnsSinkConfig):
-        return said | {"prefix": sink.prefix, "verify_name": sink.verify_name}
+        return said | {"prefix": sink.prefix, **_safety(sink)}
     group, node = config.edge_node(sink)
-    return said | {"group": group, "node": node, "verify_name": sink.verify_name}
+    return said | {"group": group, "node": node, **_safety(sink)}
+
+
+def _safety(broker: BrokerTable) -> dict[str, Any]:
+    return {"verify_name": broker.verify_name, "tells_password": broker.tells_password}
 
 
 def tell(summary: dict[str, Any]) -> str:
@@ -151,7 +156,7 @@ def _reads(source: dict[str, Any]) -> str:
         every = f"sent every {source['publishing_interval_ms']:,} ms"
         return f"{_count(source['signals'], 'signal')}{events}, {every}{_in_clear(source)}"
     named = f", {_count(source['signals'], 'signal')} described" if source["signals"] else ""
-    return f"{', '.join(source['topics'] + source['sparkplug'])}{named}{_any_name(source)}"
+    return f"{', '.join(source['topics'] + source['sparkplug'])}{named}{_unsafe(source)}"
 
 
 def _in_clear(source: dict[str, Any]) -> str:
@@ -176,12 +181,15 @@ def _sends(sink: dict[str, Any]) -> str:
         flavour = "" if sink["flavour"] == "auto" else f", {sink['flavour']}"
         return f"bucket {sink['bucket']}{flavour}"
     if sink["kind"] == "sparkplug":
-        return f"Sparkplug B as {sink['group']}/{sink['node']}{_any_name(sink)}"
+        return f"Sparkplug B as {sink['group']}/{sink['node']}{_unsafe(sink)}"
     below = f" below {sink['prefix']}" if sink["prefix"] else ""
-    return f"unified namespace{below}{_any_name(sink)}"
+    return f"unified namespace{below}{_unsafe(sink)}"
 
 
-def _any_name(broker: dict[str, Any]) -> str:
+def _unsafe(broker: dict[str, Any]) -> str:
+    """What somebody should know who reads the summary; nothing where the connection is safe."""
+    if broker["tells_password"]:
+        return ", the password in clear text"
     return "" if broker["verify_name"] else ", the name in its certificate not looked at"
 
 

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from agent.config.fields import File, Name, Secret, Table, broken, split_url
+from agent.config.fields import File, Name, Secret, Table, broken, is_loopback, split_url
 
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 """The schemes of brokers and their usual ports."""
@@ -94,6 +94,11 @@ class BrokerTable(Table):
     def websockets(self) -> bool:
         """Whether MQTT goes over WebSockets."""
         return self.url.startswith(("ws:", "wss:"))
+
+    @property
+    def tells_password(self) -> bool:
+        """Whether the password crosses the network in clear text."""
+        return self.password is not None and not self.tls and not is_loopback(self.host)
 
     @field_validator("password")
     @classmethod

@@ -311,8 +311,8 @@ def decode(
         values that it spaces, else 0
     ops : (o, OPERATION) int64
     received_ns : the time of the last value of a block without a time
-    cells, values : (c, CELLS) int64 and (c,) float64, become the rows; c is at least m + 2 + half
-        the bytes of these payloads
+    cells, values : (c, CELLS) int64 and (c,) float64, become the rows; a message that finds no room
+        in them is not decoded
     undone : (m,) int64, becomes the messages that were not decoded
     """
     row: Int = np.int64(0)

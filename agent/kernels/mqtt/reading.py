@@ -12,13 +12,16 @@ from typing import Any, Final
 
 import numba
 import numpy as np
+from numba.core import cpu
 
 Int = Any
 """An int64, with the compiler and without."""
 Bool = Any
 """A bool, with the compiler and without."""
 
-compiled: Any = numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
+_UNCOUNTED: Final = {"_nrt": False} if hasattr(cpu.CPUTargetOptions, "_nrt") else {}
+"""numba's own option: a numba without it refuses it, and only costs more."""
+compiled: Any = numba.njit(cache=True, nogil=True, **_UNCOUNTED)  # type: ignore[call-overload]
 """How these kernels are compiled: references to arrays are not counted, which would cost more than
 reading them. So a kernel here makes no array."""
 

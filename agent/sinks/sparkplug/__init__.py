@@ -21,7 +21,7 @@ from pathlib import Path as FilePath
 from typing import Final
 
 from agent.config.sinks import SparkplugSinkConfig
-from agent.errors import SinkRejected, SinkUnreachable
+from agent.errors import SinkRefused, SinkRejected, SinkUnreachable
 from agent.lines import Packet
 from agent.lines.parse import parse
 from agent.mqtt import Version, Will
@@ -29,7 +29,7 @@ from agent.signals import Path
 from agent.sinks.broker import Connection, Versions
 from agent.sinks.sparkplug.bdseq import BdSeq
 from agent.sinks.sparkplug.host import PrimaryHost, wants_rebirth
-from agent.sinks.sparkplug.node import Node, Published
+from agent.sinks.sparkplug.node import DATA_BYTES_MAX, Node, Published
 from agent.sinks.sparkplug.points import Points
 from agent.sinks.wire import Message, level
 from agent.sparkplug import Topic
@@ -74,7 +74,8 @@ class SparkplugSink:
         name = config.node or level(gateway)
         self._commands = str(Topic(group, "NCMD", name))
         place = {"enterprise": path.enterprise, "site": path.site, "area": path.area}
-        self._node = Node(group, name, {key: text for key, text in place.items() if text})
+        properties = {key: text for key, text in place.items() if text}
+        self._node = Node(group, name, properties, datatypes=config.datatypes)
         self._points = Points(self._node, path, windows=config.windows)
         self._host = PrimaryHost(config.primary_host) if config.primary_host else None
         self._lock = threading.Lock()
@@ -161,6 +162,7 @@ class SparkplugSink:
             self._host.online = None
         connection.open([self._commands, *(self._host.topics if self._host else ())])
         self._connection = connection
+        self._node.data_bytes_max = min(DATA_BYTES_MAX, connection.packet_bytes_max // 2)
         return connection
 
     def _bear(self, connection: Connection) -> None:
@@ -181,16 +183,21 @@ class SparkplugSink:
                 self._host.hear(topic, payload)
                 if self._host.online is False and self._is_born:
                     self._end_session(connection)
-                elif self._host.online and not self._is_born and connection is self._connection:
+                elif self._may_be_born(connection):
                     self._bear(connection)
         connection.tell()
         self._look(connection)
+
+    def _may_be_born(self, connection: Connection) -> bool:
+        """Whether births are due: the primary host is online, and has heard none."""
+        is_ours = connection is self._connection and connection.living
+        return is_ours and not self._is_born and self._host is not None and bool(self._host.online)
 
     def _look(self, connection: Connection) -> None:
         """In paho's thread: bear again where that was asked for, but not all the time."""
         if self._rebirth_asked and time.monotonic() - self._born_s >= REBIRTH_QUIET_S:
             with self._lock:
-                if self._is_born and connection.living:
+                if self._is_born and connection.living and connection.is_idle:
                     self._bear(connection)
 
     def _end_session(self, connection: Connection) -> None:
@@ -202,8 +209,21 @@ class SparkplugSink:
         self._is_born = False
         connection.disconnect(last, will=bool(last))
 
-    def _publish(self, connection: Connection, messages: Iterable[Published]) -> None:
-        connection.write(connection.frame(Message(topic, payload)) for topic, payload in messages)
+    def _publish(self, connection: Connection, published: Iterable[Published]) -> None:
+        """Publish all of it. Raises SinkRefused, and nothing is said, where one is too large."""
+        messages = [Message(topic, payload) for topic, payload in published]
+        most = connection.packet_bytes_max
+        for message in messages:
+            if message.size > most:
+                self._is_born = False
+                topic = message.topic.decode()
+                raise SinkRefused(
+                    f"{self.name}: {topic} has {message.size:,} bytes,"
+                    f" {self._config.url} takes at most {most:,} bytes",
+                    "a birth cannot be split: let the broker take larger packets, or say"
+                    " windows = false, which makes births a tenth as large",
+                )
+        connection.write(map(connection.frame, messages))
 
     def _now_ms(self) -> int:
         return self._now_ns() // _MS_NS

@@ -49,12 +49,17 @@ def alias_piece(alias: int) -> bytes:
     return b"\x10" + varint(alias)
 
 
+def datatype_piece(datatype: DataType) -> bytes:
+    """A metric's data type."""
+    return b"\x20" + varint(datatype)
+
+
 def metric_piece(
     alias: bytes, time: bytes, value: bool | int | float | str | None, historical: bool, status: int
 ) -> bytes:
     """A metric as a payload holds it.
 
-    alias, time : their pieces
+    alias, time : their pieces; behind the alias may be that of the data type
     status : OPC UA's, 0 is Good
     """
     head = alias + time

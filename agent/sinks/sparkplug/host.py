@@ -7,6 +7,7 @@ says nothing.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 
 from agent.sparkplug import REBIRTH, state_topic
@@ -39,6 +40,8 @@ class PrimaryHost:
         except (ValueError, TypeError, KeyError, RecursionError):
             return
         if not isinstance(online, bool) or type(time_ms) not in (int, float):
+            return
+        if not math.isfinite(time_ms):  # nothing would be newer
             return
         if topic == self.topics[0] and (self._time_ms is None or time_ms >= self._time_ms):
             self.online, self._time_ms = online, time_ms

@@ -5,7 +5,8 @@ the next seq. What was not told yet goes into the birth that must come before it
 in the order of time, as NDATA or DDATA. A value that waited, or is older than what its metric was
 told last, is historical. What a metric was told already is not told again.
 
-Bounded: `METRICS_MAX` metrics, each a few hundred bytes; `POINTS_MAX` values in one message.
+Bounded: `METRICS_MAX` metrics, each a few hundred bytes; `POINTS_MAX` values in one message, of
+`DATA_BYTES_MAX` together.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import Final
 
-from agent.sinks.sparkplug.data import alias_piece, metric_piece, quality, time_piece, varint
+from agent.sinks.sparkplug.data import (
+    alias_piece,
+    datatype_piece,
+    metric_piece,
+    quality,
+    time_piece,
+    varint,
+)
 from agent.sparkplug import (
     BDSEQ,
     REBIRTH,
@@ -31,6 +39,8 @@ from agent.sparkplug import (
 METRICS_MAX: Final = 300_000
 """20,000 signals, the default of signals_max, have 9 or 10 each in their windows."""
 POINTS_MAX: Final = 1000
+DATA_BYTES_MAX: Final = 1 << 16
+"""Brokers in use take packets of 128 kB and more, unless they say so."""
 NEVER: Final = -1
 
 Value = bool | int | float | str | None
@@ -46,6 +56,7 @@ DATATYPES: Final = {
 class Tag:
     """A metric and what it was last told to be.
 
+    piece : what is always the same of it in data
     signal : whose properties it has in births; "" where it has none
     time_ms : NEVER while it was told nothing
     """
@@ -108,15 +119,23 @@ class Device:
 
 
 class Node:
-    """An edge node. Used by one thread at a time."""
+    """An edge node. Used by one thread at a time.
 
-    def __init__(self, group: str, node: str, properties: dict[str, str]) -> None:
+    datatypes : whether data says the types of metrics, too
+    data_bytes_max : of the values in one message, unless it is a single one
+    """
+
+    def __init__(
+        self, group: str, node: str, properties: dict[str, str], *, datatypes: bool = False
+    ) -> None:
         self._group, self._node = group, node
+        self._datatypes = datatypes
         self._own = Device(group, node, "", properties)
         self._devices = {"": self._own}
         self._tags = 0
         self._seq = 0
         self.bdseq = 0
+        self.data_bytes_max = DATA_BYTES_MAX
 
     def death(self, now_ms: int) -> Published:
         """The message that this session is over, and its will: no seq, nothing but bdSeq."""
@@ -141,14 +160,17 @@ class Node:
                 raise ValueError(f"the node has {METRICS_MAX:,} metrics already")
             self._tags += 1
             datatype = DataType.DOUBLE if value is None else DATATYPES[type(value)]
-            tag = device.tags[name] = Tag(
-                name, datatype, self._tags, alias_piece(self._tags), signal, properties
-            )
+            piece = self._piece(self._tags, datatype)
+            tag = device.tags[name] = Tag(name, datatype, self._tags, piece, signal, properties)
             device.is_new = True
         elif value is not None and DATATYPES[type(value)] != tag.datatype:
             tag.datatype, tag.value, tag.time_ms = DATATYPES[type(value)], None, NEVER
+            tag.piece = self._piece(tag.alias, tag.datatype)
             device.is_new = True
         return tag
+
+    def _piece(self, alias: int, datatype: DataType) -> bytes:
+        return alias_piece(alias) + (datatype_piece(datatype) if self._datatypes else b"")
 
     def begin(self) -> None:
         """A new session: the next that is told begins with all births."""
@@ -198,7 +220,7 @@ class Node:
     ) -> Iterator[Published]:
         pieces: list[bytes] = []
         held: set[int] = set()
-        last_ms, time = -1, b""
+        size, last_ms, time = 0, -1, b""
         for time_ms, tag, value, status, on_change in changes:
             told_ms = tag.time_ms
             is_known = time_ms == told_ms or (on_change and time_ms > told_ms >= 0)
@@ -209,11 +231,14 @@ class Node:
                 held.clear()
             historical = waited or time_ms < told_ms
             # Values of one metric at one time go in different messages (5.16).
-            if tag.alias in held or len(pieces) == POINTS_MAX:
+            piece = metric_piece(tag.piece, time, value, historical, status)
+            size += len(piece)
+            is_full = len(pieces) == POINTS_MAX or size > self.data_bytes_max
+            if pieces and (is_full or tag.alias in held):
                 yield device.data_topic, self._payload(pieces, now_ms)
-                pieces, held = [], set()
+                pieces, held, size = [], set(), len(piece)
             held.add(tag.alias)
-            pieces.append(metric_piece(tag.piece, time, value, historical, status))
+            pieces.append(piece)
             if time_ms >= told_ms:
                 tag.time_ms, tag.value, tag.status = time_ms, value, status
                 tag.historical = historical

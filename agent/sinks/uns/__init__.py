@@ -7,7 +7,8 @@ has acknowledged each. Fails: SinkUnreachable where the broker does not answer, 
 it says no, SinkRejected for lines that cannot be read or that the broker does not take.
 
 What is retained is the newest of its topic: a line that has waited never takes the place of a newer
-one, and a window or a sample that has waited is not retained at all, since a newer one is near.
+one, for which the broker is asked what it keeps of topics of which nothing was sent yet; a window
+or a sample that has waited is not retained at all, since a newer one is near.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.config.sinks import UnsSinkConfig
 from agent.errors import SinkRefused, SinkRejected
 from agent.lines import Packet
-from agent.lines.parse import parse
+from agent.lines.parse import Line, parse
 from agent.mqtt import Version, of_reason
 from agent.sinks.broker import Connection, Versions
 from agent.sinks.uns.messages import Messages
@@ -75,23 +76,39 @@ class UnsSink:
         """
         connection = self._ready()
         is_live = self._now_ns() - packet.made_ns <= LIVE_NS
+        lines, rejected = self._read(packet)
+        if self._config.retain and not is_live:
+            connection.kept(self._messages.unknown(lines.values()))
         messages: list[Message] = []
         places: list[int] = []
-        rejected: dict[int, str] = {}
-        for place, (low, high) in enumerate(pairwise(packet.offsets.tolist())):
-            try:
-                made = self._messages.of(parse(packet.body[low:high]), is_live=is_live)
-            except ValueError as error:
-                rejected[place] = str(error)
+        for place, line in lines.items():
+            made = self._messages.of(line, is_live=is_live)
+            if made is None:
                 continue
-            if made is not None:
-                messages.append(made if self._config.retain else made._replace(retain=False))
-                places.append(place)
+            if made.size > connection.packet_bytes_max:
+                most = connection.packet_bytes_max
+                rejected[place] = f"it has {made.size:,} bytes; the broker takes {most:,}"
+                continue
+            messages.append(made if self._config.retain else made._replace(retain=False))
+            places.append(place)
         for index, reason in connection.deliver(messages).items():
             rejected[places[index]] = self._of_the_line(reason)
         if rejected:
             raise SinkRejected(next(iter(rejected.values())), lines=rejected)
         return len(packet) - len(messages)
+
+    def _read(self, packet: Packet) -> tuple[dict[int, Line], dict[int, str]]:
+        """The lines by their place, and why others cannot be read."""
+        lines: dict[int, Line] = {}
+        rejected: dict[int, str] = {}
+        for place, (low, high) in enumerate(pairwise(packet.offsets.tolist())):
+            try:
+                lines[place] = parse(packet.body[low:high])
+                self._messages.find(lines[place].series)
+            except ValueError as error:
+                rejected[place] = str(error)
+                lines.pop(place, None)
+        return lines, rejected
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -108,7 +125,10 @@ class UnsSink:
         return connection
 
     def _connect(self, version: Version) -> Connection:
-        connection = Connection(self._config, self._client_id, version)
+        connection = Connection(
+            self._config, self._client_id, version,
+            on_message=lambda topic, payload: self._messages.hear(topic, payload, self._now_ns()),
+        )  # fmt: skip
         connection.open()
         if self._config.retain and not connection.retains:
             connection.close()

@@ -20,9 +20,10 @@ below of samples, and `unit` where a `signal` line has told it. The same line gi
 
 from __future__ import annotations
 
+import calendar
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -34,9 +35,13 @@ from agent.sinks.wire import TOPIC_BYTES_MAX, Message, level
 ROUTES_MAX: Final = 200_000
 """Series whose topic is kept; with more all are made again."""
 
+UNKNOWN_NS: Final = -(1 << 63)
+"""No line is as old."""
+
 GOOD, UNCERTAIN, BAD = "good", "uncertain", "bad"
 
 _SECOND_NS: Final = 1_000_000_000
+_SECOND_FORMAT: Final = "%Y-%m-%dT%H:%M:%S"
 _PATH: Final = ("enterprise", "site", "area", "line", "machine")
 _TAILS: Final = {
     "sample": "{signal}",
@@ -61,14 +66,14 @@ class _Route:
     """Where the lines of one series go.
 
     about : the topic of its signal's own line, by which the unit is known
-    newest_ns : of the line that was sent last, as far as time goes
+    newest_ns : of the line that was sent last, as far as time goes; `UNKNOWN_NS` before that
     """
 
     measurement: str
     topic: bytes
     about: bytes
     head: str
-    newest_ns: int = -(1 << 63)
+    newest_ns: int = UNKNOWN_NS
 
 
 class Messages:
@@ -78,19 +83,41 @@ class Messages:
         self._prefix = f"{prefix.strip('/')}/" if prefix else ""
         self._routes: dict[str, _Route | None] = {}
         self._units: dict[bytes, str] = {}
+        self._asked: dict[str, _Route] = {}
+
+    def unknown(self, lines: Iterable[Line]) -> list[str]:
+        """Topics in which these lines may be retained, and of which nothing is known yet.
+
+        `hear` is to be told what they hold before the lines are made messages.
+        """
+        routes = [self.find(line.series) for line in lines]
+        self._asked = {
+            route.topic.decode(): route for route in routes
+            if route and route.newest_ns == UNKNOWN_NS and route.measurement not in _PASSING
+        }  # fmt: skip
+        return list(self._asked)
+
+    def hear(self, topic: str, payload: bytes, now_ns: int) -> None:
+        """What the broker keeps in a topic; what is ahead of now a wrong clock has made."""
+        route, time_ns = self._asked.get(topic), _time_ns(payload)
+        if route is not None and time_ns <= now_ns:
+            route.newest_ns = max(route.newest_ns, time_ns)
+
+    def find(self, series: str) -> _Route | None:
+        """Where a series goes; None where it goes nowhere. Raises ValueError where it is wrong."""
+        if series not in self._routes:
+            if len(self._routes) >= ROUTES_MAX:
+                self._routes.clear()
+                self._units.clear()
+            self._routes[series] = self._route(series)
+        return self._routes[series]
 
     def of(self, line: Line, *, is_live: bool) -> Message | None:
         """The message of a line, None where it has none. Raises ValueError where it is wrong.
 
         is_live : it has not waited
         """
-        try:
-            route = self._routes[line.series]
-        except KeyError:
-            if len(self._routes) >= ROUTES_MAX:
-                self._routes.clear()
-                self._units.clear()
-            route = self._routes[line.series] = self._route(line.series)
+        route = self.find(line.series)
         if route is None:
             return None
         if route.measurement == "signal":
@@ -111,6 +138,8 @@ class Messages:
         try:
             levels = {name: "/".join(map(level, tag.split("/"))) for name, tag in tags.items()}
             topic = f"{self._prefix}{place}/{tail.format_map(levels)}".encode()
+            if topic.startswith(b"$"):  # the broker's own (MQTT 5.0, 4.7.2)
+                topic = b"%24" + topic[1:]
         except KeyError as error:
             raise ValueError(f"a {said.measurement} without a {error.args[0]}") from None
         if len(topic) > TOPIC_BYTES_MAX:
@@ -136,9 +165,19 @@ def rfc3339(time_ns: int) -> str:
     return f"{_second(seconds)}.{below:09}Z"
 
 
+def _time_ns(payload: bytes) -> int:
+    """The time of a message of ours; `UNKNOWN_NS` for another's."""
+    try:
+        said = json.loads(payload)["time"]
+        seconds = calendar.timegm(time.strptime(said[:19], _SECOND_FORMAT))
+        return seconds * _SECOND_NS + int(said[20:29])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return UNKNOWN_NS
+
+
 @lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return time.strftime(_SECOND_FORMAT, time.gmtime(seconds))
 
 
 @lru_cache(maxsize=1024)

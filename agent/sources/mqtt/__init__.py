@@ -32,7 +32,7 @@ from agent.sources import NO_ACK, REDELIVERED_MAX, Ack, Packets
 from agent.sources.mqtt.connection import Connection
 from agent.sources.mqtt.decode import Decoder, Resolve
 from agent.sources.mqtt.filters import filters_of, overlapping
-from agent.sources.mqtt.packets import WireError, publishes
+from agent.sources.mqtt.packets import FRAME_BYTES_MAX, Publishes, TooLong, WireError, publishes
 from agent.sources.mqtt.redelivery import Redelivery, Sorted
 from agent.sources.mqtt.sparkplug import Host
 from agent.sources.mqtt.sparkplug import Resolve as ResolveMetric
@@ -42,6 +42,11 @@ from agent.sources.vouch import Vouch
 log = logging.getLogger("andon.mqtt")
 
 BATCH_BYTES_MAX: Final = 4 << 20
+MESSAGES_MIN: Final = 500
+MESSAGES_MAX: Final = 16_000
+TURN_S: Final = 0.05
+"""Reading a batch takes about so long at most, since other sources wait meanwhile: it has as many
+messages as the last ones say, from `MESSAGES_MIN` to `MESSAGES_MAX`."""
 HEARTBEAT_S: Final = 0.1
 GATHER_S: Final = 0.02
 """How long a batch waits for company."""
@@ -54,6 +59,8 @@ WINDOW_MIN: Final = 20
 """Messages that any broker sends ahead of their acknowledgement: mosquitto's default."""
 RECEIVE_MAX: Final = REDELIVERED_MAX // 2
 """Messages that a broker of MQTT 5 is allowed to send ahead: fewer than are known again."""
+TOO_LONG: Final = "too_long"
+"""The cause under which messages beyond `FRAME_BYTES_MAX` are counted."""
 VERSIONS: Final[tuple[Version, ...]] = ("5", "3.1.1")
 """What `auto` tries."""
 
@@ -99,6 +106,7 @@ class MqttSource:
         self._connected_s = 0.0
         self._has_backlog = False
         self._inexact_said = False
+        self._messages_max = MESSAGES_MIN
 
     @property
     def name(self) -> str:
@@ -154,7 +162,11 @@ class MqttSource:
                     raise
                 before, self._version = self._version, _other(self._version)
                 log.debug("%s (as MQTT %s; %s is tried)", error, before, self._version)
-                await self._connect()
+                try:
+                    await self._connect()
+                except SourceError:
+                    self._version = before  # it was the way to the broker, not the version
+                    raise
 
     async def apply(
         self, config: MqttConfig, resolve: Resolve, resolve_metric: ResolveMetric
@@ -199,25 +211,50 @@ class MqttSource:
             if connection.lost is not None and not chunks:
                 self._lose()
                 raise connection.lost
-            self._batches += 1
             try:
                 packets = publishes(chunks, connection.version == "5")
             except WireError as error:
                 raise SourceUnreachable(
                     f"{self.name}: {self._config.url} sends what is not MQTT: {error}"
                 ) from error
-            found = self._redelivery.sort(packets, self._connections, self._batches)
-            connection.acknowledge(found.committed)
-            batch = self._decoder.batch(packets, found.fresh, now_ns)
-            self._say_inexact()
-            more = connection.waiting
-            if more:
+            if connection.waiting:
                 connection.news.set()
-            ack = self._ack(connection, found)
-            if not (more or connection.lost or self._is_behind(batch, now_ns)):
-                self._vouch.take(batch.time_ns, now_ns)
-                batch = replace(batch, alive_until_ns=self._vouch.until(now_ns))
-            yield batch, ack
+            behind = 0
+            while behind < max(len(packets), 1):
+                messages = packets.part(behind, behind + self._messages_max)
+                behind += self._messages_max
+                yield self._read(connection, messages, now_ns, more=behind < len(packets))
+                await asyncio.sleep(0)
+                if connection is not self._connection:
+                    return
+
+    def _read(
+        self, connection: Connection, messages: Publishes, now_ns: int, *, more: bool
+    ) -> tuple[Batch, Ack]:
+        """A batch of these messages.
+
+        more : others wait already
+        """
+        began_s = time.monotonic()
+        self._batches += 1
+        found = self._redelivery.sort(messages, self._connections, self._batches)
+        connection.acknowledge(found.committed)
+        batch = self._decoder.batch(messages, found.fresh, now_ns)
+        self._say_inexact()
+        ack = self._ack(connection, found)
+        more |= connection.waiting
+        if not (more or connection.lost or self._is_behind(batch, now_ns)):
+            self._vouch.take(batch.time_ns, now_ns)
+            batch = replace(batch, alive_until_ns=self._vouch.until(now_ns))
+        self._pace(time.monotonic() - began_s, len(messages))
+        return batch, ack
+
+    def _pace(self, took_s: float, messages: int) -> None:
+        """Read as many messages in one go as the event loop can wait for."""
+        if took_s > TURN_S:
+            self._messages_max = max(MESSAGES_MIN, int(messages * TURN_S / took_s))
+        elif messages == self._messages_max and took_s < TURN_S / 2:
+            self._messages_max = min(2 * messages, MESSAGES_MAX)
 
     async def close(self) -> None:
         """Say goodbye; a broker that does not answer is left."""
@@ -233,7 +270,9 @@ class MqttSource:
         self._vouch = Vouch(LATENESS_NS)
         self._connections += 1
         filters = filters_of(self._config)
-        connection = Connection(self._config, self._client_id, self._version, RECEIVE_MAX)
+        connection = Connection(
+            self._config, self._client_id, self._version, RECEIVE_MAX, self._put_aside
+        )
         self._connection = connection
         try:
             await connection.open(filters, self._held - filters, overlapping(filters))
@@ -255,6 +294,12 @@ class MqttSource:
         """What a Sparkplug host has to say to its nodes."""
         if self._connection is not None:
             self._connection.publish(topic, payload)
+
+    def _put_aside(self, one: TooLong) -> None:
+        """Count a message that is too long to be read."""
+        topic = one.beginning.topic(0).decode(errors="backslashreplace")
+        why = f"it has {one.size:,} bytes; at most {FRAME_BYTES_MAX:,} are read"
+        self.quarantine.put(TOO_LONG, topic, one.beginning.payload(0), why)
 
     def _say_inexact(self) -> None:
         """That digits are lost, once."""

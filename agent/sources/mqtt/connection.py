@@ -38,20 +38,20 @@ from agent.mqtt import (
 from agent.sources.drain import Taken
 from agent.sources.mqtt.filters import identifier
 from agent.sources.mqtt.intake import Intake
-from agent.sources.mqtt.packets import Splitter
-from agent.sources.mqtt.reading import PUBACK, PUBREC, Reading
+from agent.sources.mqtt.packets import Splitter, TooLong
+from agent.sources.mqtt.reading import FULL_S, PUBACK, PUBREC, UNSUPPORTED_VERSION, Reading
 from agent.sources.mqtt.redelivery import Owed
 
 log = logging.getLogger("andon.mqtt")
 
 CLOSE_S: Final = 3.0
-_UNKNOWN_VERSION: Final = "Unsupported protocol version"
 
 
 class Connection:
     """A connection of its own thread.
 
     receive_max : messages that a broker of MQTT 5 may send ahead of their acknowledgement
+    on_too_long : called with a message that is not read, and has been acknowledged
     news : set when packets came or the connection ended
     kept : whether the broker had kept the session; None until it has said
     lost : why it was lost, or None
@@ -61,8 +61,14 @@ class Connection:
     """
 
     def __init__(
-        self, config: MqttConfig, client_id: str, version: Version, receive_max: int
+        self,
+        config: MqttConfig,
+        client_id: str,
+        version: Version,
+        receive_max: int,
+        on_too_long: Callable[[TooLong], object],
     ) -> None:
+        self._on_too_long = on_too_long
         self.news = asyncio.Event()
         self.kept: bool | None = None
         self.lost: SourceError | None = None
@@ -79,6 +85,8 @@ class Connection:
         self._gone = asyncio.Event()
         self._opened: asyncio.Future[bool] = self._loop.create_future()
         self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        self._agreeing: asyncio.Task[None] | None = None
+        self._given_bytes = 0
         self._client = self._new_client(client_id)
 
     async def open(
@@ -99,12 +107,45 @@ class Connection:
                     receive_max=self._receive_max,
                 )  # fmt: skip
                 self.kept = await self._opened
-                if self.kept:
-                    await self.unsubscribe(stale)
-                await self.subscribe(filters, overlapping)
+                await self._agree(filters, stale if self.kept else (), overlapping)
         except TimeoutError:
             raise self._error(of_end(config, End(TimeoutError()), opened=False)) from None
         self.living = self.lost is None
+
+    async def _agree(
+        self, filters: Collection[str], stale: Collection[str], overlapping: Collection[str]
+    ) -> None:
+        """Give up the stale filters and subscribe.
+
+        A kept session's backlog and retained messages come before the broker's answer. Where they
+        fill the intake, it is awaited while batches are taken, or it would never be read.
+        """
+        agreeing = asyncio.create_task(self._say_filters(filters, stale, overlapping))
+        try:
+            while not (agreeing.done() or self._intake.full):
+                await asyncio.wait({agreeing}, timeout=FULL_S)
+        except asyncio.CancelledError:
+            agreeing.cancel()
+            raise
+        if agreeing.done():
+            agreeing.result()
+        else:
+            self._agreeing = agreeing
+            agreeing.add_done_callback(self._agreed)
+
+    async def _say_filters(
+        self, filters: Collection[str], stale: Collection[str], overlapping: Collection[str]
+    ) -> None:
+        await self.unsubscribe(stale)
+        await self.subscribe(filters, overlapping)
+
+    def _agreed(self, agreeing: asyncio.Task[None]) -> None:
+        """The broker's answer came while batches were taken; a no ends the connection."""
+        error = None if agreeing.cancelled() else agreeing.exception()
+        if isinstance(error, SourceError) and self.lost is None:
+            self.lost, self.living = error, False
+            self._client.disconnect()
+            self.news.set()
 
     async def subscribe(self, filters: Collection[str], overlapping: Collection[str] = ()) -> None:
         """Read these too. Raises SourceRefused where the broker does not allow one of them.
@@ -121,6 +162,11 @@ class Connection:
                 if reason.is_failure:
                     answer = of_reason(self._config, reason)
                     raise SourceRefused(f"{answer.sentence} (to subscribe to {name})", answer.hint)
+                if reason.value < self._config.qos:
+                    log.warning(
+                        "%s: the broker gives only QoS %s of %s: what it sends while the "
+                        "connection is away may be gone", self._config.name, reason.value, name,
+                    )  # fmt: skip
 
     async def unsubscribe(self, filters: Collection[str]) -> None:
         """Read these no more; what the broker sent before has come when this returns."""
@@ -138,9 +184,10 @@ class Connection:
             self._client.publish(topic, payload, 0)
 
     def take(self, bytes_max: int) -> list[bytes]:
-        """The next chunks of PUBLISH packets, in the order they came."""
+        """The next chunks of PUBLISH packets, in order; those of the last call have been read."""
+        self._taken.add(self._given_bytes)
         chunks = self._intake.take(bytes_max)
-        self._taken.add(sum(map(len, chunks)))
+        self._given_bytes = sum(map(len, chunks))
         return chunks
 
     @property
@@ -149,7 +196,7 @@ class Connection:
         return self._intake.put_bytes > self._intake.taken_bytes
 
     async def drain(self) -> None:
-        """Return once what has come until now was taken."""
+        """Return once what has come until now was read."""
         await self._taken.reach(self._intake.put_bytes)
 
     def acknowledge(self, owed: Owed) -> None:
@@ -180,6 +227,7 @@ class Connection:
         client.intake = self._intake
         client.splitter = Splitter(self.version == "5")
         client.on_chunk = lambda: self._in_loop(self.news.set)
+        client.on_too_long = lambda one: self._in_loop(lambda: self._pass_over(one))
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_answer
         client.on_unsubscribe = self._on_answer
@@ -191,7 +239,9 @@ class Connection:
         qos: Any = self._config.qos
         wishes: Any = None
         if self.version == "5":
-            qos = SubscribeOptions(qos=self._config.qos)
+            kept_back = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB  # a kept session had them
+            handling = kept_back if self._config.qos else SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+            qos = SubscribeOptions(qos=self._config.qos, retainHandling=handling)
         if number:
             wishes = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]
             wishes.SubscriptionIdentifier = number
@@ -223,7 +273,7 @@ class Connection:
         if self._closing.is_set():  # it connected after its deadline
             client.disconnect()
         elif reason.is_failure:
-            self.version_refused = str(reason) == _UNKNOWN_VERSION
+            self.version_refused = str(reason) == UNSUPPORTED_VERSION
             error = self._error(of_reason(self._config, reason))
             self._in_loop(lambda: _settle(self._opened, error))
         else:
@@ -238,9 +288,16 @@ class Connection:
 
         self._in_loop(settle)
 
+    def _pass_over(self, one: TooLong) -> None:
+        """Acknowledge at once what brings no sample, or it would come again for ever."""
+        ids, qos = one.beginning.packet_id, one.beginning.qos
+        self.acknowledge(Owed(ids[qos > 0], qos[qos > 0]))
+        self._on_too_long(one)
+
     def _end(self, end: End) -> None:
         self.living = False
-        self.lost = self._error(of_end(self._config, end, opened=self.kept is not None))
+        if self.lost is None:
+            self.lost = self._error(of_end(self._config, end, opened=self.kept is not None))
         self.version_refused |= self.kept is None and isinstance(end.error, ConnectionResetError)
         _settle(self._opened, self.lost)
         for answer in self._answers.values():

@@ -136,7 +136,7 @@ class Decoder:
         taken = self._without_copies(messages, taken, routes)
         if self._host is not None:
             rows.take(self._host.take(messages, taken[routes[taken] == SPARKPLUG], received_ns))
-            rows.take(self._host.look(received_ns), behind=len(messages))
+            rows.take(self._host.look(received_ns, rows.texts), behind=len(messages))
         if nothing := int(np.count_nonzero(routes[taken] == NOTHING)):
             self._quarantine.rejected[NO_SIGNAL] += nothing
         self._read_all(messages, taken[routes[taken] > NOTHING], routes, received_ns, rows)

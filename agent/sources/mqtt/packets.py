@@ -26,6 +26,8 @@ ROOM_BYTES: Final = 262_144
 """Of the buffer, as a rule; it grows for a longer frame, and shrinks behind it."""
 FRAME_BYTES_MAX: Final = 16 * 1_048_576
 """Longest packet that is read. MQTT allows 256 MB (MQTT 5.0, 2.1.4)."""
+BEGINNING_BYTES: Final = ROOM_BYTES // 2
+"""Of a longer one, for its topic and a look at its payload; properties have the same room."""
 OTHERS_MAX: Final = 256
 """So many frames other than PUBLISH are split in one go; where there are more, in several."""
 TOPICS_MAX: Final = 100_000
@@ -47,10 +49,13 @@ class Splitter:
     """Splits what one connection receives into frames.
 
     fault : why nothing can follow what was split, or None; to be raised once that is handed over
+    too_long : messages that are not read, since the last time somebody took them from here
     """
 
     def __init__(self, v5: bool) -> None:
         self.fault: WireError | None = None
+        self.too_long: list[TooLong] = []
+        self._passed_over = 0  # bytes of the last of those that are still to come
         self._v5 = v5
         self._others = np.empty((OTHERS_MAX, frames.OTHER), np.int64)
         self._state = np.zeros(frames.WALK, np.int64)
@@ -70,7 +75,7 @@ class Splitter:
         """
         if self.fault is not None:
             raise self.fault
-        self._size += size
+        self._size += self._pass_over(size)
         others: list[tuple[int, bytes]] = []
         pieces: list[memoryview] = []
         state = self._state
@@ -94,9 +99,7 @@ class Splitter:
         """Move the beginning of a frame to the front; make the buffer large enough for the rest."""
         left = self._size - at
         if needed > FRAME_BYTES_MAX:
-            self.fault = self.fault or WireError(
-                f"a packet has {needed:,} bytes; at most {FRAME_BYTES_MAX:,} are read"
-            )
+            left = self._give_up(at, needed)
             needed = 0
         if len(self._view) != max(needed, ROOM_BYTES) and (needed > ROOM_BYTES or at):
             held = bytearray(max(needed, ROOM_BYTES))
@@ -105,6 +108,33 @@ class Splitter:
         elif at and left:
             self._view[:left] = bytes(self._view[at : self._size])
         self._size = left
+
+    def _give_up(self, at: int, needed: int) -> int:
+        """Pass over a message that is too long, once its beginning has come; bytes to keep."""
+        left = self._size - at
+        if self._view[at] >> 4 != frames.PUBLISH:
+            self.fault = self.fault or WireError(
+                f"a packet has {needed:,} bytes; at most {FRAME_BYTES_MAX:,} are read"
+            )
+        elif left >= BEGINNING_BYTES:
+            rest = _rest(self._view[at + 1 : self._size])
+            length = bytes((len(rest) & 0x7F | 0x80, len(rest) >> 7 & 0x7F | 0x80, len(rest) >> 14))
+            beginning = self._view[at : at + 1].tobytes() + length + rest
+            try:
+                self.too_long.append(TooLong(publishes([beginning], self._v5), needed))
+            except WireError as error:
+                self.fault = error
+            self._passed_over = needed - left
+            left = 0
+        return left
+
+    def _pass_over(self, size: int) -> int:
+        """Drop what came of a message that is too long; bytes that came behind it."""
+        dropped = min(size, self._passed_over)
+        self._passed_over -= dropped
+        if 0 < dropped < size:
+            self._view[: size - dropped] = bytes(self._view[dropped:size])
+        return size - dropped
 
     def _hold(self, held: bytearray) -> None:
         self._view = memoryview(held)
@@ -143,6 +173,15 @@ class Publishes:
     def __len__(self) -> int:
         return len(self.topic_at)
 
+    def part(self, start: int, end: int) -> Publishes:
+        """Those from `start` to `end`, over the same body."""
+        here = slice(start, end)
+        return Publishes(
+            self.body, self.topic_at[here], self.topic_len[here], self.payload_at[here],
+            self.payload_len[here], self.qos[here], self.dup[here], self.retain[here],
+            self.packet_id[here], self.subscription[here], self.digest[here], self.raw,
+        )  # fmt: skip
+
     def topic(self, row: int) -> bytes:
         """The topic of one, UTF-8 if the broker is right."""
         at = int(self.topic_at[row])
@@ -152,6 +191,17 @@ class Publishes:
         """The payload of one."""
         at = int(self.payload_at[row])
         return self.body[at : at + int(self.payload_len[row])]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TooLong:
+    """A message of so many bytes, more than are read.
+
+    beginning : the one message, with the first bytes of its payload
+    """
+
+    beginning: Publishes
+    size: int
 
 
 def publishes(chunks: Sequence[bytes], v5: bool) -> Publishes:

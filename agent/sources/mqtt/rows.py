@@ -47,6 +47,11 @@ class Rows:
         """How many were added one by one."""
         return len(self._message)
 
+    @property
+    def texts(self) -> int:
+        """How many texts there are."""
+        return len(self._texts)
+
     def add(self, message: int, signal: int, time_ns: int, value: float, status: int) -> None:
         """Add one row."""
         self._message.append(message)
@@ -61,7 +66,7 @@ class Rows:
         return float(len(self._texts) - 1)
 
     def take(self, found: SparkplugRows | None, behind: int | None = None) -> None:
-        """Add what a Sparkplug host read, first of all: its texts are numbered already.
+        """Add what a Sparkplug host read; its texts are numbered already, behind those here.
 
         behind : the number of messages, where no message brought them
         """

@@ -43,6 +43,7 @@ def test_what_it_writes_loads_once_the_token_is_set(file: Path) -> None:
     assert result.stderr == (
         f"wrote {file}\nname its machines and signals, set ANDON_TOKEN, then: andon check {file}\n"
         f"what a server has, tells: andon browse opcua-1 --config {file}\n"
+        f"what a broker brings, tells: andon browse mqtt-1 --config {file}\n"
     )
     config = load(file, {"ANDON_TOKEN": "tok-1"})
     assert config.gateway.name == "gw-1"

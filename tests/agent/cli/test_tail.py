@@ -223,6 +223,11 @@ def test_rejected_payloads_are_shown_with_what_to_do_and_end_after_so_many(
     )
 
 
+def test_a_broken_payload_of_sparkplug_is_its_nodes_to_mend() -> None:
+    said = tell(rejection(1, topic="spBv1.0/acme/NDATA/cell-4"))
+    assert said.endswith("\n  mend what sends it: this is not Sparkplug B")
+
+
 def test_of_the_kept_the_newest_are_shown_and_as_json_one_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

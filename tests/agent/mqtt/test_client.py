@@ -38,6 +38,7 @@ class Listener:
         self._answer = answer
         self.received = b""
         self.connection: socket.socket | None = None
+        self.ended = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
 
     @property
@@ -58,6 +59,8 @@ class Listener:
                     self.connection.sendall(self._answer)
         except OSError:
             pass
+        finally:
+            self.ended.set()
 
 
 @contextmanager
@@ -107,6 +110,16 @@ def test_a_client_that_reads_nothing_on_purpose_does_not_blame_the_broker(
             ends.get(timeout=2.5)  # two rounds of paho's loop, and much longer than both limits
         one.paused = False
         assert ends.get(timeout=ENDS_S).silent
+
+
+def test_the_socket_of_a_thread_that_died_is_closed() -> None:
+    def mistake(*_: Any) -> None:
+        raise RuntimeError("a mistake")
+
+    with listening() as broker, client_of(table(f"mqtt://127.0.0.1:{broker.port}")) as (one, ends):
+        one.on_connect = mistake
+        ends.get(timeout=ENDS_S)
+        assert broker.ended.wait(ENDS_S)
 
 
 def test_nobody_listens() -> None:

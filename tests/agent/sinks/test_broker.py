@@ -95,8 +95,9 @@ def test_once_it_has_confirmed_the_broker_has_passed_on_all_that_was_sent_before
             opened.write(opened.frame(message) for message in messages)
             opened.confirm()
             # What comes to the broker now, comes after it.
-            listener.say("before/end", b"", qos=0)
-            assert listener.wait_until(lambda: listener.heard[-1].topic == "before/end")
+            end = f"before/{number}/end"
+            listener.say(end, b"", qos=0)
+            assert listener.wait_until(lambda: listener.heard[-1].topic == end)  # noqa: B023
             assert len(listener.heard) == (number + 1) * 101
         opened.close()
 

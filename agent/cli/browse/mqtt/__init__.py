@@ -10,19 +10,22 @@ import asyncio
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from agent.cli.browse.mqtt.broker import by_address
+from agent.cli.browse.mqtt.broker import by_address, is_filter, own_nodes
 from agent.cli.browse.mqtt.progress import Progress
 from agent.cli.run import configure_logging
 from agent.cli.terminal import print_data, print_json, say
-from agent.errors import SourceError
+from agent.errors import ConfigError, SourceError, SourceRefused
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
     from agent.sources.mqtt.browse import Heard
 
-__all__ = ["Wishes", "browse", "by_address"]
+__all__ = ["Wishes", "browse", "by_address", "is_filter"]
+
+_OPTIONS: Final = " (here: --user, --ca, --certificate, --key)"
+"""What hints name as the configuration does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,14 @@ def browse(
     say(f"listening to {broker.url} for {wishes.seconds:g} s, to {', '.join(wishes.topics)}")
     try:
         asyncio.run(_listen(broker, wishes, heard))
-    except SourceError as error:
+    except (ConfigError, SourceError) as error:
         error.args = (str(error).removeprefix(f"{broker.name}: "),)
+        if isinstance(error, SourceRefused) and password_env is not None:
+            error.hint += _OPTIONS
         if not heard.messages:
             raise
         say(f"warning: {error}; this is what came until then")
-    found = propose(heard, broker)
+    found = propose(heard, broker, own_nodes(broker, config))
     from agent.cli.browse.mqtt.tell import document, tell, toml, what_next
 
     if json:

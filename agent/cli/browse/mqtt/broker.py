@@ -38,3 +38,27 @@ def by_address(
         raise ConfigError(f"this cannot be listened to: {said['loc'][0]}: {rule}") from error
     secret = password_of(user, password_env) if user else None
     return broker.model_copy(update={"password": secret, "sparkplug": None})
+
+
+def own_nodes(broker: MqttConfig, config: Path) -> frozenset[str]:
+    """The Sparkplug nodes that this gateway is at that broker, as group/node.
+
+    Nothing where the configuration is not there or cannot be used: browsing needs none.
+    """
+    from agent.config import load
+
+    try:
+        loaded = load(config)
+    except ConfigError:
+        return frozenset()
+    at = broker.host, broker.port
+    sinks = (sink for sink in loaded.sparkplug if (sink.host, sink.port) == at)
+    return frozenset("/".join(loaded.edge_node(sink)) for sink in sinks)
+
+
+def is_filter(text: str) -> bool:
+    """Whether a broker can be asked for these topics (MQTT 5.0, 4.7.1)."""
+    *before, last = text.split("/")
+    levels = [*before, "" if last == "#" else last]
+    alone = all(level == "+" or not set(level) & set("+#\0") for level in levels)
+    return bool(text) and alone

@@ -169,7 +169,7 @@ def _example(payload: bytes) -> str:
     except UnicodeDecodeError:
         return f"{payload[:16].hex(' ')}{' ...' if len(payload) > 16 else ''}"
     first, *more = text.splitlines() or [""]
-    return f"{first} and {len(more)} lines more" if more else first
+    return f"{first} and {count(len(more), 'more line')}" if more else first
 
 
 def _known(known: Known) -> Sequence[str]:
@@ -201,6 +201,7 @@ def document(broker: MqttConfig, heard: Heard, found: Proposal) -> dict[str, Any
         },
         "left_out": dict(found.left_out),
         "messages_of_more_topics": heard.beyond,
+        "messages_too_long": heard.too_long,
     }  # fmt: skip
 
 
@@ -210,9 +211,11 @@ def tell(heard: Heard, found: Proposal) -> str:
     said = [f"{_heard(heard)}: {count(len(usable), 'pattern')}"]
     if found.sparkplug is not None:
         members = found.sparkplug.members
+        devices = sum(member.device != "" for member in members)
         unborn = sum(member.metrics is None for member in members)
         said.append(
-            f"Sparkplug: {count(len(members), 'node or device')}, {unborn:,} without a birth"
+            f"Sparkplug: {count(len(members) - devices, 'node')}, {count(devices, 'device')}, "
+            f"{unborn:,} of them without a birth"
         )
     if comments := len(found.offers) - len(usable):
         said.append(f"{count(comments, 'pattern')} only as comments")
@@ -223,6 +226,8 @@ def tell(heard: Heard, found: Proposal) -> str:
             f"{count(heard.beyond, 'message')} came under more topics: --topics-max is "
             f"{heard.topics_max:,}"
         )
+    if heard.too_long:
+        said.append(f"{count(heard.too_long, 'message')} too long to be read")
     if not heard.messages:
         said.append(
             "nothing came: may this user read? listen for longer with --seconds, or name topics "

@@ -98,6 +98,7 @@ class Heard:
     spread_ns : how far samples of a topic are apart, after the first ones
     beyond : messages of topics that are one too many
     unnamed : messages whose topic is not UTF-8
+    too_long : messages that no source reads, for their length
     seconds, now_ns : how long was listened, and when that was, UTC
     """
 
@@ -107,6 +108,7 @@ class Heard:
         self.messages = 0
         self.beyond = 0
         self.unnamed = 0
+        self.too_long = 0
         self.seconds = 0.0
         self.now_ns = 0
         self._spread_ns = spread_ns
@@ -120,6 +122,10 @@ class Heard:
             known = self._meet(topic)
         if known is not None:
             self._room -= known.hear(payload, at_ns, retained, self._spread_ns, self._room)
+
+    def pass_over(self, _message: object) -> None:
+        """Count a message that is too long."""
+        self.too_long += 1
 
     def _meet(self, topic: bytes) -> Topic | None:
         if len(self.topics) >= self.topics_max:

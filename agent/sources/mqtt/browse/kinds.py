@@ -19,6 +19,9 @@ from agent.sources.words import counts_up, tells_a_state
 
 RISES_MIN: Final = 4
 """Whole numbers that rose so often and never fell count something, whatever their name."""
+TEXTS_MAX: Final = 0.2
+"""Values of which a larger share are no numbers are texts; fewer are what a broken sensor says."""
+TEXT_CHARS_MAX: Final = 20
 _STATES: Final = frozenset(get_args(PackmlState))
 
 
@@ -36,12 +39,22 @@ def guess(name: str, runs: Sequence[Sequence[Value]]) -> Guess:
     said = [value for run in runs for value in run if value is not None]
     if said and all(isinstance(value, bool) for value in said):
         return Guess("discrete")
+    numbers = [[value for one in run if (value := _number(one)) is not None] for run in runs]
+    texts = [str(value) for value in said if _number(value) is None]
+    if len(texts) > TEXTS_MAX * len(said):
+        return Guess("text", state=_STATES.issuperset(map(str, said)))
+    found = _of_numbers(name, numbers)
+    if not texts:
+        return found
+    return Guess(found.kind, f"guessed: numbers, but for {texts[0][:TEXT_CHARS_MAX]!r}")
+
+
+def _number(value: Value) -> float | None:
+    """It as a number; None where it is none."""
     try:
-        numbers = [[as_number(value) for value in run if value is not None] for run in runs]
+        return None if value is None else as_number(value)
     except Unreadable:
-        texts = {str(value) for value in said}
-        return Guess("text", state=bool(texts) and texts <= _STATES)
-    return _of_numbers(name, numbers)
+        return None
 
 
 def _of_numbers(name: str, runs: Sequence[Sequence[float]]) -> Guess:

@@ -38,7 +38,7 @@ async def listen(
 ) -> None:
     """Take what comes for so long, or until it is enough; `step` is called again and again."""
     quiet = broker.model_copy(update={"qos": 0, "clean_start": True, "session_expiry_s": 1})
-    connection = await _connected(quiet, filters)
+    connection = await _connected(quiet, filters, heard.pass_over)
     began_s = time.monotonic()
     try:
         while not enough.is_set() and heard.seconds < seconds:
@@ -55,7 +55,9 @@ async def listen(
         await connection.close()
 
 
-async def _connected(broker: MqttConfig, filters: Collection[str]) -> Connection:
+async def _connected(
+    broker: MqttConfig, filters: Collection[str], on_too_long: Callable[[object], None]
+) -> Connection:
     """An open connection, of the newest version of MQTT that the broker speaks."""
     versions: tuple[Version, ...] = (
         ("5", "3.1.1") if broker.version == "auto" else (broker.version,)
@@ -63,7 +65,7 @@ async def _connected(broker: MqttConfig, filters: Collection[str]) -> Connection
     # Brokers may allow letters and digits only, 23 of them (MQTT 3.1.1, 3.1.3.1).
     client_id = f"andonbrowse{secrets.token_hex(6)}"
     for version in versions:
-        connection = Connection(broker, client_id, version, RECEIVE_MAX)
+        connection = Connection(broker, client_id, version, RECEIVE_MAX, on_too_long)
         try:
             await connection.open(filters, ())
         except SourceError as error:

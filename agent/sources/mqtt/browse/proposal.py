@@ -6,9 +6,10 @@ Sparkplug says; what was left out, by cause. Nothing fails.
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,7 +35,12 @@ from agent.sparkplug import NAMESPACE
 KNOWN_MAX: Final = 200
 """Tables `[[mqtt.signals]]` of one offer."""
 
+EXAMPLE_BYTES_MAX: Final = 40
+
 _NAMELESS: Final = "a level cannot be a name"
+_OWN: Final = "told by Andon itself"
+_TOLD: Final = re.compile(rb'\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z",')
+"""How the unified namespace of a gateway begins; who else writes nine digits?"""
 
 Identity = tuple[tuple[str, ...], str, str | None]
 
@@ -99,14 +105,17 @@ class Proposal:
         return self.sparkplug is not None or any(not offer.why_not for offer in self.offers)
 
 
-def propose(heard: Heard, broker: MqttConfig) -> Proposal:
-    """Make tables of what was heard; what `broker` reads already is left out."""
+def propose(heard: Heard, broker: MqttConfig, own_nodes: Collection[str] = ()) -> Proposal:
+    """Make tables of what was heard; what `broker` reads already is left out.
+
+    own_nodes : of Sparkplug, as group/node, that this gateway itself is
+    """
     left_out: Counter[str] = Counter()
     shapes: dict[str, Shape] = {}
     sparkplug: list[Topic] = []
     topics: dict[str, Topic] = {}
     for topic in heard.topics.values():
-        cause = _cause(topic, broker)
+        cause = _cause(topic, broker, own_nodes)
         if cause:
             left_out[cause] += 1
         elif topic.name.startswith(f"{NAMESPACE}/"):
@@ -125,14 +134,18 @@ def propose(heard: Heard, broker: MqttConfig) -> Proposal:
     return Proposal(tuple(offers), nodes(sparkplug), +left_out)
 
 
-def _cause(topic: Topic, broker: MqttConfig) -> str:
+def _cause(topic: Topic, broker: MqttConfig, own_nodes: Collection[str]) -> str:
     """Why a topic is in no offer; empty where it is in one."""
     if topic.name.startswith(f"{NAMESPACE}/"):
         levels = topic.name.split("/")
+        if "/".join((levels[1], *levels[3:4])) in own_nodes:
+            return _OWN
         host = broker.sparkplug
         return "read already" if host and host.reads(levels[1], "") else ""
     if any(rule.names(topic.name) is not None for rule in broker.topics):
         return "read already"
+    if topic.samples and all(_TOLD.match(sample.payload) for sample in topic.samples):
+        return _OWN
     if not topic.name.isprintable() or set(topic.name) & set("{}"):
         return "topics that no pattern can have"
     if not _can_be_names(topic.name):
@@ -186,9 +199,32 @@ def _offer(
         key.kind, key.reason, key.state, key.hold_s, family.topics, _names(members),
         (min(intervals_s), max(intervals_s)) if intervals_s else None,
         _clock_s(members[0]), not any(topic.live for topic in heard),
-        "; ".join(dict.fromkeys(filter(None, (one.shape.remark for one in members)))),
+        _remark(members),
         why_not, heard[0].samples[-1].payload, _known(key, members),
     )  # fmt: skip
+
+
+def _remark(members: Sequence[Named]) -> str:
+    """What a person should know of how they are written."""
+    said = [*(one.shape.remark for one in members), _unread(members)]
+    return "; ".join(dict.fromkeys(filter(None, said)))
+
+
+def _unread(members: Sequence[Named]) -> str:
+    """How many payloads the table would not read; empty where it reads all."""
+    sure = [(one.shape, one.heard.samples) for one in members if one.shape.is_sure]
+    unread = [
+        sample.payload
+        for shape, samples in sure
+        if len(shape.read(samples)) < len(samples)
+        for sample in samples
+        if not shape.read([sample])
+    ]
+    if not unread:
+        return ""
+    example = unread[0][:EXAMPLE_BYTES_MAX].decode(errors="backslashreplace")
+    of = f"{len(unread):,} of {sum(len(samples) for _, samples in sure):,} payloads looked at"
+    return f"{of} cannot be read so, such as {example}"
 
 
 def _identities(members: Sequence[Named]) -> list[Identity]:

@@ -96,6 +96,8 @@ class Layouts:
         self._first: Int64 = np.empty(0, np.int64)
         self._rates_hz: Float64 = np.empty(0, np.float64)
         self._operations: Int64 = np.empty((0, kernel.OPERATION), np.int64)
+        self._operation_count = 0
+        self._newest: dict[PayloadConfig, Program] = {}
 
     def learn(self, route: int, config: PayloadConfig, payload: bytes, resolve: Resolve) -> bool:
         """Learn how this payload is laid out, which the general decoder has just read in full.
@@ -103,16 +105,28 @@ class Layouts:
         route : at least 0, dense
         True where it is known now. False where it cannot be learned, or not any more.
         """
-        if self._reads(route, payload):
-            return True
-        known = 0 if route >= len(self._layouts) else int((self._layouts[route, :, 0] >= 0).sum())
         tries = self._tries.get(route, 0)
-        if known == LAYOUTS_MAX or tries == TRIES_MAX or len(payload) > LEARN_BYTES_MAX:
+        if tries == TRIES_MAX or len(payload) > LEARN_BYTES_MAX:
             return False
-        self._tries[route] = tries + 1
+        known = 0 if route >= len(self._layouts) else int((self._layouts[route, :, 0] >= 0).sum())
+        if known and self._reads(route, payload):
+            return True
+        self._tries[route] = TRIES_MAX if known == LAYOUTS_MAX else tries + 1
+        if known == LAYOUTS_MAX:
+            return False
+        newest = self._newest.get(config)  # machines of one kind say the same
+        if newest is not None and self._take(route, known, newest, payload, resolve):
+            return True
         program = _program(config, payload, resolve)
-        if program is None:
+        if program is None or not self._take(route, known, program, payload, resolve):
             return False
+        self._newest[config] = program
+        return True
+
+    def _take(
+        self, route: int, place: int, program: Program, payload: bytes, resolve: Resolve
+    ) -> bool:
+        """Give a program to a route, if it reads this payload of it."""
         found = [resolve(name) for name in program.names]
         signals = [signal for signal in found if signal is not None]
         if len(signals) < len(found) or self._slot_count + len(found) > SLOTS_MAX:
@@ -120,10 +134,10 @@ class Layouts:
         number = self._number_of(program, tuple(is_text for _, is_text in signals))
         if number is None:
             return False
-        self._give(route, known, number, [signal for signal, _ in signals])
+        self._give(route, place, number, [signal for signal, _ in signals])
         if self._reads(route, payload):
             return True
-        self._layouts[route, known] = -1
+        self._layouts[route, place] = -1
         self._slot_count -= len(found)
         return False
 
@@ -134,7 +148,8 @@ class Layouts:
         routes : (n,) int32, of all messages
         received_ns : when they came: the time of blocks of values that say none
         """
-        cells, value = self._room(len(rows) + int(found.payload_len[rows].sum()) // 2 + 2)
+        most = np.minimum(found.payload_len[rows] // 2, kernel.ROWS_MAX)
+        cells, value = self._room(2 * len(rows) + int(most.sum()) + 2)
         undone = np.empty(len(rows), np.int64)
         n, left = kernel.decode(
             found.raw, found.payload_at, found.payload_len, rows, routes, self._layouts,
@@ -189,12 +204,17 @@ class Layouts:
         number = self._programs.get((program, are_texts))
         if number is not None:
             return number
-        first = len(self._operations)
+        first = self._operation_count
         size = first + len(program.operations)
         if len(self._programs) >= PROGRAMS_MAX or size > OPERATIONS_MAX:
             return None
         operations = [_operation(row, are_texts, first) for row in program.operations]
-        self._operations = np.vstack([self._operations, np.array(operations, np.int64)])
+        if size > len(self._operations):
+            more = np.empty((2 * size, kernel.OPERATION), np.int64)
+            more[:first] = self._operations[:first]
+            self._operations = more
+        self._operations[first:size] = operations
+        self._operation_count = size
         self._first = np.append(self._first, first)
         self._rates_hz = np.append(self._rates_hz, program.rate_hz)
         number = self._programs[program, are_texts] = len(self._programs)

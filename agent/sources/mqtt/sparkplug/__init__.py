@@ -18,7 +18,7 @@ Nothing fails. What brings no sample goes to the quarantine, or is counted there
 
 `missed` counts, as `message`, how often numbers were missing when the time to wait was over;
 `inexact` integers beyond 2^53, which were rounded. Memory is bounded by `NODES_MAX`, `MEMBERS_MAX`,
-`TOPICS_MAX`, and the limits in `lives.py` and `order.py`.
+`TOPICS_MAX`, `TOPIC_BYTES_MAX`, and the limits in `lives.py` and `order.py`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ MEMBERS_MAX: Final = 50_000
 """Nodes and devices together; nodes beyond these limits are unreadable."""
 TOPICS_MAX: Final = 100_000
 """Distinct topics remembered; beyond it they are looked up anew."""
+TOPIC_BYTES_MAX: Final = 500
+"""Longer topics are unreadable."""
 BACK_NS: Final = 10_000_000_000
 """A device that is not born so long after its node was born again is gone."""
 
@@ -137,6 +139,7 @@ class Host:
         at = np.ascontiguousarray(publishes.payload_at[rows])
         size = np.ascontiguousarray(publishes.payload_len[rows])
         heads = np.empty((len(rows), kernel.HEAD), np.int64)
+        self._gathering.texts_before = 0
         kernel.heads(publishes.raw, at, size, heads)
         retained = publishes.retain[rows].tolist()
         for row, start, length, is_retained, (said, sent_ms, seq, metrics, body) in zip(
@@ -161,9 +164,12 @@ class Host:
                 self._arrived(message)
         return self._gathering.done()
 
-    def look(self, now_ns: int) -> Rows | None:
-        """What time has brought; every heartbeat. Rebirths are asked for here, too."""
-        self._gathering.message = -1
+    def look(self, now_ns: int, texts: int = 0) -> Rows | None:
+        """What time has brought; every heartbeat. Rebirths are asked for here, too.
+
+        texts : so many stand before those of these rows, which are numbered behind them
+        """
+        self._gathering.message, self._gathering.texts_before = -1, texts
         self._order.look(now_ns)
         for member in list(self._returning):
             if not 0 <= member.due_ns - now_ns <= BACK_NS:
@@ -235,6 +241,8 @@ class Host:
 
     def _find(self, topic: bytes) -> Address | None:
         """Whose message it is. Raises ValueError for a topic that is none, or one too many."""
+        if len(topic) > TOPIC_BYTES_MAX:
+            raise ValueError(f"a topic of more than {TOPIC_BYTES_MAX} bytes")
         text = topic.decode()
         if text.startswith(f"{NAMESPACE}/STATE/"):
             return None

@@ -70,6 +70,7 @@ class Table:
     """What each name and alias of a node or a device stands for; see `agent/kernels/sparkplug`.
 
     signals : (s,) int32, rising, all signals in it
+    metrics : what the birth said, in its order
     """
 
     names: Raw
@@ -132,7 +133,7 @@ def table_of(metrics: Sequence[Defined], signal_of: Callable[[Defined], tuple[in
         np.array(aliases, np.int64).reshape(-1, 2),
         entries,
         np.unique(entries[entries[:, 0] >= 0, 0]).astype(np.int32),
-        tuple(by_name),
+        tuple(metrics),
     )
 
 

@@ -28,6 +28,8 @@ from agent.sources.mqtt.sparkplug.rows import Gathering, Read
 
 METRICS_MAX: Final = 250_000
 """Metrics that the tables of all members may have together."""
+LETTERS_MAX: Final = 32 << 20
+"""Letters of the names and units of all of them; a letter takes 2 bytes, or up to 8."""
 
 Resolve = Callable[[str, str, str, str, Kind, str], tuple[int, Kind]]
 """(group, node, device or "", metric, kind, unit) to the signal's id and its kind.
@@ -55,14 +57,21 @@ class Lives:
         self._refused = refused
         self._owners: dict[int, Member] = {}
         self._metrics = 0
+        self._letters = 0
 
     def born(self, member: Member, message: Message, metrics: tuple[Defined, ...]) -> Read:
         """Take a birth. Raises PayloadError."""
         before = member.table
         if self._metrics - len(before) + len(metrics) > METRICS_MAX:
             raise PayloadError(f"with its metrics there would be more than {METRICS_MAX:,}")
+        if self._letters - _letters(before.metrics) + _letters(metrics) > LETTERS_MAX:
+            raise PayloadError(
+                f"all names of metrics together would have over {LETTERS_MAX:,} letters"
+            )
         since_ns = 0 if member.is_alive else max(message.sent_ns, member.gone_ns + 1)
-        self._give(member, metrics)
+        was_refused = values.NO_SIGNAL in before.entries[:, 0]
+        if metrics != before.metrics or was_refused:  # most births say what the last one said
+            self._give(member, metrics)
         if member.is_alive:
             lost = np.setdiff1d(before.signals, member.table.signals)
             self._gathering.gone(lost, _after(member, message.sent_ns, message.received_ns))
@@ -109,6 +118,7 @@ class Lives:
             if self._owners.get(number) is member:
                 del self._owners[number]
         self._metrics += len(metrics) - len(member.table)
+        self._letters += _letters(metrics) - _letters(member.table.metrics)
         reasons: Counter[str] = Counter()
         member.table = table_of(metrics, lambda one: self._signal(member, one, reasons))
         if reasons:
@@ -139,6 +149,10 @@ class Lives:
             ] += 1
             return values.NO_SIGNAL, False
         return number, kind == "text"
+
+
+def _letters(metrics: tuple[Defined, ...]) -> int:
+    return sum(len(one.name) + len(one.unit) for one in metrics)
 
 
 def _after(member: Member, time_ns: int, now_ns: int) -> int:

@@ -18,6 +18,8 @@ from agent.sources.mqtt.sparkplug.nodes import SEQ_COUNT, Message, Node
 
 HELD_MAX: Final = 64
 HELD_BYTES_MAX: Final = 16 << 20
+MESSAGE_BYTES: Final = 500
+"""What holding a message takes beside its payload."""
 
 NO_BIRTH: Final = "no_birth"
 REPEATED: Final = "repeated"
@@ -59,6 +61,8 @@ class Order:
                 self._drain(node)
         elif node.is_born and 0 < sent_ms < node.birth_ms:
             self._drop(STALE, message)
+        elif node.is_born and (seq + 1) % SEQ_COUNT == node.next_seq and sent_ms == node.last_ms:
+            self._drop(REPEATED, message)
         elif node.is_born and 0 < sent_ms < node.last_ms:
             if message.address.message in _DATA:
                 self._act(message)
@@ -100,7 +104,7 @@ class Order:
             node.held_since_ns = message.received_ns
             self._holding[node] = None
         node.held[message.seq] = message.kept()
-        self._held_bytes += message.end - message.at
+        self._held_bytes += _size(message)
         full = len(node.held) > HELD_MAX or self._held_bytes > HELD_BYTES_MAX
         if full or self.reorder_ns == 0:
             self._give_up(node, message.received_ns)
@@ -127,6 +131,10 @@ class Order:
         return message
 
     def _let_go(self, node: Node, messages: list[Message]) -> None:
-        self._held_bytes -= sum(message.end - message.at for message in messages)
+        self._held_bytes -= sum(map(_size, messages))
         if not node.held:
             self._holding.pop(node, None)
+
+
+def _size(message: Message) -> int:
+    return message.end - message.at + MESSAGE_BYTES

@@ -67,10 +67,14 @@ class Read:
 
 
 class Gathering:
-    """Rows so far; `message` is what the next ones are said to come with."""
+    """Rows so far; `message` is what the next ones are said to come with.
+
+    texts_before : texts are numbered from here on
+    """
 
     def __init__(self) -> None:
         self.message = -1
+        self.texts_before = 0
         self._counts = np.zeros(values.COUNTS, np.int64)
         self._special = np.empty((0, values.SPECIAL), np.int64)
         self._count = 0
@@ -167,7 +171,8 @@ class Gathering:
             self._value[row] = math.nan
             self._status[row] = max(int(self._status[row]), BAD)
         else:
-            self._value[row] = self._texts.setdefault(text, len(self._texts))
+            number = self.texts_before + len(self._texts)
+            self._value[row] = self._texts.setdefault(text, number)
 
 
 def _as_text(raw: Raw, field: int, bits: int, at: int, datatype: int) -> str | None:

@@ -179,6 +179,14 @@ def test_over_tls_with_a_certificate_the_printed_table_names_the_files(
     assert table["key"] == str(ours.key)
 
 
+def test_what_a_broker_refuses_is_told_with_the_options_that_may_help(
+    broker: mosquitto.Broker,
+) -> None:
+    refused = run(broker.url("mqtts"), "--seconds", 0.5, exit_code=ExitCode.REFUSED)
+    assert "the certificate of mqtts://" in refused.stderr
+    assert "(here: --user, --ca, --certificate, --key)" in refused.stderr
+
+
 def test_where_nothing_comes_all_is_comment_and_the_way_out_is_told(
     broker: mosquitto.Broker,
 ) -> None:
@@ -224,6 +232,8 @@ def test_a_broker_that_is_not_there_ends_with_exit_code_3() -> None:
     [
         (["mqtt://127.0.0.1", "--ca", "ca.pem"], "it must come with mqtts://"),
         (["mqtt://127.0.0.1", "--from", "i=85"], "it is of OPC UA servers"),
+        (["mqtt://127.0.0.1", "--topics", "a/#/b"], "+ is a whole level, # the last one"),
+        (["mqtt://127.0.0.1", "--topics", "a+/b"], "+ is a whole level, # the last one"),
         (["opc.tcp://127.0.0.1:4840", "--topics", "a"], "it is of MQTT brokers"),
         (["mqtts://127.0.0.1", "--key", "k.pem"], "certificate and key must be given together"),
     ],

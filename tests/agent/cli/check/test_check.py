@@ -87,6 +87,17 @@ def test_brokers_are_said_with_what_is_read_and_sent_and_what_is_not_safe(file: 
     assert [sink["kind"] for sink in sinks] == ["influxdb", "sparkplug", "uns"]
 
 
+@pytest.mark.parametrize(
+    ("url", "is_said"), [("mqtt://b", True), ("mqtts://b", False), ("mqtt://127.0.0.1", False)]
+)
+def test_a_password_in_clear_text_is_said(file: Path, url: str, is_said: bool) -> None:
+    login = f'url = "{url}"\nuser = "u"\npassword = "${{ANDON_TOKEN}}"'
+    file.write_text(GOOD.replace('url = "mqtt://10.0.0.9:1883"', login))
+    result = run(file)
+    assert result.exit_code == 0, result.stderr
+    assert (", the password in clear text" in result.stdout) == is_said
+
+
 def test_a_bad_configuration_is_told_on_stderr_and_the_exit_code_says_so(file: Path) -> None:
     file.write_text(GOOD.replace("opc.tcp", "opc").replace('"floor"', '""'))
     result = run(file)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from tests.agent.sinks.listener import DEADLINE_S
 
@@ -77,20 +79,40 @@ def connect_of(body: bytes) -> Connect:
     )
 
 
+class SlowWay(io.RawIOBase):
+    """A connection's bytes as a line of `bytes_per_s` brings them."""
+
+    def __init__(self, peer: socket.socket, bytes_per_s: int) -> None:
+        self._peer, self._bytes_per_s = peer, bytes_per_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size = self._peer.recv_into(buffer, min(len(buffer), 4096))
+        time.sleep(size / self._bytes_per_s)
+        return size
+
+
 @contextmanager
-def recording() -> Iterator[Recorder]:
-    """A recorder for one connection."""
+def recording(bytes_per_s: int = 1 << 40, bytes_max: int = 0) -> Iterator[Recorder]:
+    """A recorder for one connection.
+
+    bytes_per_s : how fast it reads
+    bytes_max : the largest packet that it says it takes
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         recorder = Recorder(f"mqtt://127.0.0.1:{server.getsockname()[1]}")
 
         def serve() -> None:
             client, _ = server.accept()
             client.settimeout(DEADLINE_S)
-            with client, client.makefile("rb") as stream:
+            with client, io.BufferedReader(SlowWay(client, bytes_per_s)) as stream:
                 while first := stream.read(1):
                     body = stream.read(_length(stream))
                     recorder.packets.append((first[0], body))
-                    answer = _answer(first[0], body, recorder)
+                    answer = _answer(first[0], body, recorder, bytes_max)
                     if answer:
                         client.sendall(answer)
 
@@ -109,10 +131,12 @@ def _length(stream: BinaryIO) -> int:
             return length
 
 
-def _answer(first: int, body: bytes, recorder: Recorder) -> bytes:
+def _answer(first: int, body: bytes, recorder: Recorder, bytes_max: int) -> bytes:
     is_5 = recorder.packets[0][1][6] == 5
     kind, properties = first & 0xF0, b"\0" if is_5 else b""
-    if kind == CONNECT:
+    if kind == CONNECT and bytes_max:
+        said = b"\0\0" + b"\x05\x27" + bytes_max.to_bytes(4)
+    elif kind == CONNECT:
         said = b"\0\0" + properties
     elif kind == SUBSCRIBE:
         filters = body.count(b"STATE/") + 1

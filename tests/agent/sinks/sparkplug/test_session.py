@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,8 @@ def test_a_host_is_as_its_newest_statement_says() -> None:
         (said(True, 1001), True), (b"OFFLINE", True), (b"", True), (b"[]", True), (b"{", True),
         (said("no", 2000), True), (said(False, "2000"), True), (said(False, True), True),
         (b'{"online": false}', True), (b"[" * 100_000, True), (b"\xff", True),
+        (b'{"online": false, "timestamp": NaN}', True), (said(False, math.inf), True),
+        (said(False, 1002), False), (said(True, 1003), True),
     ):  # fmt: skip
         host.hear(host.topics[0], payload)
         assert host.online is online, payload

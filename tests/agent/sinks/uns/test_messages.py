@@ -186,3 +186,9 @@ def test_tags_that_are_not_known_do_not_disturb() -> None:
     assert TAGS["machine"] == "press-01"
     line = sample(NOW_NS, 1.5).replace(b",signal", b",extra=1,signal")
     assert of(line).topic == PRESS + b"speed"
+
+
+def test_no_topic_is_one_of_the_brokers_own() -> None:
+    line = sample(NOW_NS, 1.5, name="$OV_PRO").replace(b"enterprise=acme", b"enterprise=$acme")
+    assert of(line).topic == b"%24acme/guiyang/assembly/line 1/press-01/$OV_PRO"
+    assert of(line, Messages("uns")).topic.startswith(b"uns/$acme/")

@@ -12,7 +12,7 @@ import pytest
 from agent.config.sinks import UnsSinkConfig
 from agent.errors import SinkRefused, SinkRejected
 from agent.sinks.uns import UnsSink
-from tests.agent.sinks.lines import NOW_NS, S_NS, live, sample, window
+from tests.agent.sinks.lines import NOW_NS, S_NS, about, live, sample, state, window
 from tests.agent.sinks.listener import FarBroker, listening
 from tests.conformance.sink import SinkConformance, wait_for
 from tests.peers.mosquitto import Broker, running
@@ -63,6 +63,46 @@ def test_messages_are_qos_1_and_who_comes_later_finds_the_newest(
         (kept,) = later.heard
         assert kept.topic == "uns/acme/guiyang/assembly/line 1/press-01/speed"
         assert json.loads(kept.payload)["value"] == 4
+        sink.close()
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+def test_what_waited_does_not_take_the_place_of_what_an_earlier_life_has_told(
+    tmp_path: Path, version: str
+) -> None:
+    with running(tmp_path) as broker:
+        before = make(broker.url(), version=version)
+        before.send(live(state(NOW_NS, "Execute")))
+        before.close()
+        sink = make(broker.url(), NOW_NS + 100 * S_NS, version=version)
+        with listening(broker.port, "none") as other:
+            ahead = json.dumps({"time": "2199-01-01T00:00:00.000000000Z"}).encode()
+            other.say("acme/guiyang/assembly/line 1/press-01/ram_force/meta", ahead, retain=True)
+        for age_s in (300, 200):
+            sink.send(live(state(NOW_NS - age_s * S_NS, "Held"), about(), made_ns=NOW_NS))
+        with listening(broker.port, "#") as later:
+            assert later.wait_until(lambda: len(later.heard) == 2)
+            kept = {one.topic.rsplit("/", 1)[1]: json.loads(one.payload) for one in later.heard}
+        assert kept["state"]["state"] == "Execute"
+        assert kept["meta"]["unit"] == "kN"
+        sink.send(live(state(NOW_NS + S_NS, "Idle"), made_ns=NOW_NS))
+        sink.close()
+        with listening(broker.port, "#") as later:
+            assert later.wait_until(lambda: len(later.heard) == 2)
+            said = [json.loads(one.payload) for one in later.heard if one.topic.endswith("/state")]
+        assert [one["state"] for one in said] == ["Idle"]
+
+
+def test_a_message_that_the_broker_does_not_take_is_named_and_the_others_arrive(
+    tmp_path: Path,
+) -> None:
+    with running(tmp_path, max_packet_size=2000) as broker, listening(broker.port) as listener:
+        sink = make(broker.url(), version="5")
+        with pytest.raises(SinkRejected) as caught:
+            sink.send(live(sample(NOW_NS, 1.5), sample(NOW_NS, "x" * 3000), sample(NOW_NS, 2.5)))
+        assert set(caught.value.lines) == {1}
+        assert "2,000" in caught.value.lines[1]
+        assert listener.wait_until(lambda: len(listener.heard) == 2)
         sink.close()
 
 

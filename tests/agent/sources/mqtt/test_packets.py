@@ -147,10 +147,27 @@ def test_a_frame_longer_than_the_buffer_is_read_and_the_buffer_shrinks_again() -
     assert len(splitter.room) == packets.ROOM_BYTES
 
 
-def test_a_frame_beyond_the_limit_ends_the_connection_with_a_sentence() -> None:
+@pytest.mark.parametrize("pieces", [[], [1, 2, 3], [70_000, 140_000, 200_000]])
+def test_a_message_beyond_the_limit_is_passed_over_and_what_follows_is_read(
+    pieces: list[int],
+) -> None:
+    short = publish(Message(b"t", b"1"))
+    long = publish(Message(b"long", b"ab" * (packets.FRAME_BYTES_MAX // 2), 2, 77))
+    splitter = Splitter(False)
+    _, chunks = fed(splitter, short + long + short + short, pieces)
+    assert b"".join(chunks) == 3 * short
+    (one,) = splitter.too_long
+    assert one.size == len(long)
+    beginning = one.beginning
+    assert (beginning.topic(0), beginning.payload(0)[:4]) == (b"long", b"abab")
+    assert (int(beginning.qos[0]), int(beginning.packet_id[0])) == (2, 77)
+    assert len(splitter.room) == packets.ROOM_BYTES
+
+
+def test_another_packet_beyond_the_limit_ends_the_connection_with_a_sentence() -> None:
     splitter = Splitter(False)
     short = publish(Message(b"t", b"1"))
-    _, chunks = fed(splitter, short + b"\x30" + varint(packets.FRAME_BYTES_MAX), [])
+    _, chunks = fed(splitter, short + b"\x90" + varint(packets.FRAME_BYTES_MAX), [])
     assert chunks == [short]
     assert len(splitter.room) <= packets.ROOM_BYTES
     with pytest.raises(WireError, match=r"16,777,2\d\d bytes; at most 16,777,216 are read"):

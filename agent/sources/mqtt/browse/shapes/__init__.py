@@ -147,7 +147,7 @@ def _binary(samples: Sequence[Sample]) -> Shape:
         if all(sample.payload.startswith(beginning) for sample in samples):
             return Shape("", None, f"{name}, {of}: not read", is_sure=False)
     dtype = "int16" if all(size % 2 == 0 for size in sizes) else "int8"
-    remark = f"binary, {of}: say what its numbers are, how many a second, and what stands before"
+    remark = f"binary, {of}: say what its numbers are with dtype, rate_hz and skip_bytes"
     options = {"dtype": dtype, "rate_hz": RATE_HZ}
     return _shape({"binary": options}, "waveform", remark, is_sure=False)
 

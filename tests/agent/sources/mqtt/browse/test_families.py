@@ -131,3 +131,9 @@ def test_kinds_are_told_by_values_and_names(
 def test_texts_of_packml_are_a_state() -> None:
     assert kinds.guess("x", [["Execute", "Held"]]).state
     assert not kinds.guess("x", [["Execute", "on fire"]]).state
+
+
+def test_few_texts_among_numbers_are_a_broken_sensor_and_are_told() -> None:
+    found = kinds.guess("heat", [[21.5, 22.0, "offline", 21.0], [20.5]])
+    assert (found.kind, found.reason) == ("analog", "guessed: numbers, but for 'offline'")
+    assert kinds.guess("heat", [[21.5, "offline", 21.0]]).kind == "text"

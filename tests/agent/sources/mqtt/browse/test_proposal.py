@@ -112,6 +112,27 @@ def test_fields_of_another_kind_are_told_of_each_machine() -> None:
     ]
 
 
+def test_payloads_that_the_table_would_not_read_are_told() -> None:
+    offer = one(
+        ("hall/oven/heat", "--.--" if at == 9 else str(20.5 + at % 3), at) for at in range(10)
+    )
+    assert offer.payload == {"number": {}}
+    assert offer.remark == "1 of 10 payloads looked at cannot be read so, such as --.--"
+
+
+def test_what_this_gateway_tells_the_same_broker_is_no_source_of_it() -> None:
+    window = b'{"time":"2025-11-23T01:00:00.000000000Z","every":"10s","n":10,"mean":21.5,"rev":0}'
+    told = [
+        ("acme/plant/hall/line/press/force/window", window, 0),
+        ("spBv1.0/acme/NBIRTH/gw-1", birth("gateway/made"), 0),
+        ("spBv1.0/acme/DBIRTH/gw-1/press", birth("force/mean"), 0),
+    ]
+    found = propose(listened(told), BROKER, ["acme/gw-1"])
+    assert (found.offers, found.sparkplug) == ((), None)
+    assert found.left_out == {"told by Andon itself": 3}
+    assert propose(listened(told), BROKER, ["acme/gw"]).sparkplug is not None
+
+
 def test_a_clock_that_is_wrong_is_told() -> None:
     behind = json.dumps({"v": 1, "ts": MS - 3_600_000})
     assert one([("a/b/c", behind, 0), ("a/b/c", behind, 0)]).clock_s == -3600

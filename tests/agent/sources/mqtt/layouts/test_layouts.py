@@ -48,7 +48,8 @@ def done(how: dict[str, Any], taught: bytes, *others: bytes, of_topic: bool = Fa
         (
             {"value": "d.v", "time": "t", "time_unit": "iso"},
             b'{"id":"a-1","d":{"v":1,"x":[1,{"y":null}]},"t":"2026-01-31T06:00:00Z"}',
-            b'{"id":"b\\u00e4\\n","d":{"v":2,"x":"\xc3\xa4"},"t":"2026-01-31t07:00:00.123456789+01:00"}',
+            b'{"id":"b\\u00e4\\n","d":{"v":2,"x":"\xc3\xa4"},'
+            b'"t":"2026-01-31t07:00:00.123456789+01:00"}',
         ),
         (
             {"value": "v", "quality": "q", "time": "t", "time_unit": "auto"},

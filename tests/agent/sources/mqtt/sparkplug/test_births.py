@@ -221,3 +221,40 @@ def test_a_metric_cannot_be_a_waveform(plant: Plant) -> None:
     plant.kinds = {"A": "waveform"}
     assert plant.take(Speaker(plant).nbirth(number("A", 1.0, START_MS))) == []
     assert plant.rejected == {"no_signal": 1}
+
+
+def test_a_birth_that_says_the_same_again_looks_nothing_up(plant: Plant) -> None:
+    node = Speaker(plant)
+    births = [node.nbirth(number("A", value, START_MS, alias=1)) for value in (1.0, 2.0)]
+    plant.take(births[0])
+    plant.made.clear()
+    assert plant.rows(births[1]).value.tolist() == [2.0]
+    assert plant.made == {}
+    plant.take(node.nbirth(number("A", 3.0, START_MS, alias=2)))
+    assert len(plant.made) == 1
+
+
+def test_a_metric_for_which_there_was_no_room_is_looked_up_with_each_birth(plant: Plant) -> None:
+    plant.signals_max = 1
+    node = Speaker(plant)
+    metrics = number("A", 1.0, START_MS), number("B", 2.0, START_MS)
+    assert len(plant.take(node.nbirth(*metrics))) == 1
+    plant.signals_max = 2
+    assert len(plant.take(node.nbirth(*metrics))) == 2
+
+
+def test_names_and_units_of_all_metrics_are_bounded_together(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lives, "LETTERS_MAX", 100_000)
+    name = "x" * 30_000
+    unit = {"engUnit": Property(D.STRING, name)}
+    for i in range(5):
+        node = Speaker(plant, name=f"edge-{i}")
+        plant.take(node.nbirth(number(name, 1.0, START_MS, properties=unit)))
+        plant.take(node.nbirth(number(name, 1.0, START_MS, properties=unit)))
+    assert len(plant.made) == 1
+    assert plant.rejected == {"unreadable": 8}
+    plant.take(Speaker(plant, name="edge-0").nbirth(number("A", 1.0, START_MS)))
+    plant.take(Speaker(plant, name="edge-9").nbirth(number(name, 1.0, START_MS, properties=unit)))
+    assert len(plant.made) == 3

@@ -44,7 +44,8 @@ def test_commands_and_the_states_of_other_hosts_are_ignored(plant: Plant) -> Non
     "topic",
     ["spBv1.0/plant", "spBv1.0/plant/NDATA", "spBv1.0/plant/NDATA/edge/press",
      "spBv1.0/plant/DDATA/edge", "spBv1.0/plant/NDATA/", "spBv1.0/plant/NBIRTHS/edge",
-     "spBv1.0/plant/NDATA/edge/press/more", "spBv1.0/plant/NDATA/\udcff"],
+     "spBv1.0/plant/NDATA/edge/press/more", "spBv1.0/plant/NDATA/\udcff",
+     "spBv1.0/plant/NDATA/" + "edge" * 125],
 )  # fmt: skip
 def test_a_topic_that_cannot_be_one_is_counted(plant: Plant, topic: str) -> None:
     assert plant.take((topic, b"")) == []

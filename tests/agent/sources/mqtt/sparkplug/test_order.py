@@ -55,6 +55,24 @@ def test_every_order_within_the_time_to_wait_brings_the_same(places: list[int]) 
     assert values(rows) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
 
 
+def test_a_message_that_comes_twice_is_counted_and_nobody_is_asked_for_it(plant: Plant) -> None:
+    node = born(plant)
+    one, two = data(node, 1), data(node, 2)
+    assert values(plant.take(one, one, two, two)) == [1.0, 2.0]
+    assert plant.look(10_000) == []
+    assert plant.asked == []
+    assert plant.rejected == {"repeated": 2}
+
+
+def test_many_small_messages_that_are_ahead_are_not_held_without_end() -> None:
+    plant = Plant()
+    for i in range(2_000):
+        node = Speaker(plant, name=f"edge-{i}")
+        plant.take(*(node.ndata(seq=seq) for seq in range(10, 40)))
+    held = sum(len(node.held) for node in plant.host._nodes.values())
+    assert held <= order.HELD_BYTES_MAX / 500
+
+
 def test_numbers_go_on_at_0_behind_255(plant: Plant) -> None:
     node = born(plant)
     rows = plant.take(*(data(node, i) for i in range(600)))
