@@ -13,6 +13,8 @@ from agent.config.mqtt.sparkplug import NAMESPACE
 from agent.config.opcua import OpcuaConfig, OpcuaEventsConfig, OpcuaSignalConfig
 from agent.signals import HOLD_FOREVER, SECOND_NS, Kind, Path, Signal
 
+_UNKNOWN: Final = TopicSignalConfig(machine="any", name="any")
+"""Says nothing of a signal; made once, since a birth may bring 100,000."""
 _PATH_PARTS: Final = ("enterprise", "site", "area", "line")
 
 
@@ -52,7 +54,7 @@ def topic_signal(
         for part in parts.values():
             check_name(part)
         path = replace(path, **parts)
-    known = mqtt.known.get((machine, signal)) or TopicSignalConfig(machine=machine, name=signal)
+    known = mqtt.known.get((machine, signal), _UNKNOWN)
     kind = known.kind or topic.kind
     if topic.kind == "waveform" and kind != "waveform":
         raise ValueError("its topic brings waveforms; leave kind out of its [[mqtt.signals]]")
@@ -94,7 +96,7 @@ def sparkplug_signal(
     machine = host.machine_of(group, node, device)
     check_name(machine)
     check_signal_name(metric)
-    known = mqtt.known.get((machine, metric)) or TopicSignalConfig(machine=machine, name=metric)
+    known = mqtt.known.get((machine, metric), _UNKNOWN)
     kind = known.kind or kind
     learned = Signal(
         path=config.path,

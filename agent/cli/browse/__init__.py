@@ -39,9 +39,21 @@ MapOption = Annotated[
     Path | None,
     typer.Option("--map", help="OPC UA: only what this map of a machine names, under its names."),
 ]
+
+
+def _check_topics(topics: list[str] | None) -> list[str] | None:
+    for topic in topics or ():
+        if not mqtt.is_filter(topic):
+            raise typer.BadParameter(f"{topic!r} is no topic: + is a whole level, # the last one")
+    return topics
+
+
 TopicsOption = Annotated[
     list[str] | None,
-    typer.Option(help="MQTT: listen to these topics, such as `floor/#`; may be repeated. [all]"),
+    typer.Option(
+        help="MQTT: listen to these topics, such as `floor/#`; may be repeated. [all]",
+        callback=_check_topics,
+    ),
 ]
 ConfigOption = Annotated[
     Path,
@@ -95,10 +107,6 @@ def browse(
         raise typer.BadParameter(f"{only!r} is none of {', '.join(ONLY)}", param_hint="--only")
     walking = opcua.Wishes(start, resume, nodes_max, depth_max, map_file, match, machine, only)
     listening = mqtt.Wishes(seconds, tuple(topics or ("#",)), topics_max)
-    for topic in listening.topics:
-        if not mqtt.is_filter(topic):
-            rule = f"{topic!r} is no topic: + is a whole level, # the last one"
-            raise typer.BadParameter(rule, param_hint="--topics")
     files = {"ca": ca, "certificate": certificate, "key": key}
     try:
         known = None if "://" in address else _by_name(address, config)

@@ -22,8 +22,8 @@ import pytest
 
 from hardware.line.broker import start_broker
 from hardware.line.opcua import Variable
-from tests.agent.sources.opcua.machine import Machine
 from tests.agent.sources.mqtt.test_source import Publisher
+from tests.agent.sources.opcua.machine import Machine
 from tests.write_server import Answer, WriteServer
 
 ROOT = Path(__file__).parents[3]

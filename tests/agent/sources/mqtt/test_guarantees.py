@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,10 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(SAYS_S):
         while not holds():  # noqa: ASYNC110 - of a socket's other end nobody tells
             await asyncio.sleep(0.01)
+
+
+def _all_there(wanted: set[float], read: Read) -> bool:
+    return wanted <= set(values(read))
 
 
 async def read_and_commit(source: MqttSource, read: Read) -> None:
@@ -283,7 +288,7 @@ def test_a_retained_message_is_sent_again_with_each_connection_only_by_3_1_1(
                 async with connected(source):
                     await sensor.say(last)
                     going = asyncio.create_task(read_and_commit(source, read))
-                    await until(lambda last=last: {1.0, last} <= set(values(read)))  # type: ignore[misc]
+                    await until(partial(_all_there, {1.0, last}, read))
                     going.cancel()
                     await asyncio.gather(going, return_exceptions=True)
                     await commit(source, [])
