@@ -78,7 +78,7 @@ def of_end(broker: BrokerTable, end: End, *, opened: bool) -> Answer:
         hint = "is it a port without TLS?" if broker.tls else "does it want TLS: mqtts://?"
         hint = f"{_WAY[:-1]}, {hint}"
     elif error is not None:
-        reason = str(error) or type(error).__name__
+        reason = getattr(error, "strerror", "") or str(error) or type(error).__name__
     elif end.reason is not None and end.by_broker:
         reason = str(end.reason)
     elif broker.certificate is None and broker.tls:

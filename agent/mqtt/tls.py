@@ -31,6 +31,11 @@ def _no_password() -> str:
 
 def _unusable(broker: BrokerTable, option: str, what: str, error: Exception) -> ConfigError:
     path = getattr(broker, option)
+    if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+        return ConfigError(
+            f"{broker.name}: key {broker.key} is not that of certificate {path}",
+            "give both of the same issue",
+        )
     reason = getattr(error, "strerror", None) or str(error)
     return ConfigError(
         f"{broker.name}: {option} {path} cannot be used as {what}: {reason}",

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent.batch import Batch
-from agent.errors import SourceError
+from agent.errors import SourceError, SourceRefused
 from agent.sources import Ack, Source
 
 log = logging.getLogger("andon.pipeline")
@@ -97,6 +97,7 @@ class _Reader:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     counted: Counts = field(default_factory=Counts)
+    refused: bool = False
 
     def take_counts(self) -> Counts:
         """What the source counted since the last call."""
@@ -109,9 +110,9 @@ class _Reader:
 
 
 class Readers:
-    """The readers of one pipeline; `say(subject, sentence)` speaks once a minute a subject."""
+    """The readers of one pipeline; `say` (of a `Teller`) speaks once a minute a subject."""
 
-    def __init__(self, queue: asyncio.Queue[Item], say: Callable[[str, str], object]) -> None:
+    def __init__(self, queue: asyncio.Queue[Item], say: Callable[..., object]) -> None:
         self.states: dict[str, SourceState] = {}
         self._queue = queue
         self._say = say
@@ -193,7 +194,8 @@ class Readers:
                 await self._queue.put(Lost(source.name, reason))
             state.state, state.reason = "waiting", reason
             pause_s = retry_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, no secret
-            self._say(source.name, f"{reason}; next try in {pause_s:.1f} s")
+            sentence = f"{reason}; next try in {pause_s:.1f} s"
+            self._say(source.name, sentence, loud=reader.refused)  # then somebody must come
             retry_s = min(2 * retry_s, RETRY_MAX_S)
             await pause(pause_s, reader.stopping)
 
@@ -211,8 +213,10 @@ class Readers:
                 if reader.stopping.is_set():
                     return ""
         except SourceError as error:
+            reader.refused = isinstance(error, SourceRefused)
             return f"{error} ({error.hint})" if error.hint else str(error)
         except Exception as error:  # a mistake of ours in one source must not stop the others
+            reader.refused = False
             log.error("%s: unexpected: %r", source.name, error, exc_info=error)
             return f"{type(error).__name__}: {error}"
         return "the connection ended"

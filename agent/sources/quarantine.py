@@ -79,10 +79,8 @@ class Quarantine:
         self._now_ns = now_ns
         self._kept: deque[Rejected] = deque(maxlen=KEPT_MAX)
         self._number = 0
-        self._second = 0
-        self._seen: set[tuple[str, str]] = set()  # in this second, cause and topic
-        self._said: set[tuple[str, str]] = set()
-        self._said_since_s = -SAY_EVERY_S
+        self._keeping = _Turns(KEPT_PER_S_MAX)
+        self._said = _Turns(SAY_TOPICS_MAX)
         self._listener: Callable[[Rejected], None] | None = None
 
     def put(
@@ -95,7 +93,7 @@ class Quarantine:
         self.rejected[cause] += count
         self._number += 1
         time_ns = self._now_ns()
-        if self._is_for_keeping((cause, topic), time_ns):
+        if self._keeping.take((cause, topic), time_ns // SECOND_NS):
             rejected = Rejected(
                 self._number, self._source, time_ns, cause, _sayable(topic),
                 len(payload), bytes(payload[:PAYLOAD_BYTES_MAX]), _sayable(str(reason)),
@@ -115,31 +113,44 @@ class Quarantine:
         """Tell this one of each that is kept, from now on, instead of anybody before."""
         self._listener = callback
 
-    def _is_for_keeping(self, about: tuple[str, str], time_ns: int) -> bool:
-        second = time_ns // SECOND_NS
-        if second != self._second:
-            self._second = second
-            self._seen.clear()
-        if about in self._seen or len(self._seen) >= KEPT_PER_S_MAX:
-            return False
-        self._seen.add(about)
-        return True
-
     def _say(self, cause: str, topic: str, payload: bytes | bytearray, reason: object) -> None:
         """Say what cannot be read, once a minute a topic and cause."""
-        now_s = time.monotonic()
-        if now_s - self._said_since_s >= SAY_EVERY_S:
-            self._said.clear()
-            self._said_since_s = now_s
-        if (cause, topic) in self._said or len(self._said) >= SAY_TOPICS_MAX:
+        if not self._said.take((cause, topic), int(time.monotonic() // SAY_EVERY_S)):
             return
-        self._said.add((cause, topic))
         shown = bytes(payload[:PAYLOAD_SHOWN_MAX]).decode(errors="backslashreplace")
         log.warning(
             "%s: %.200s: %r is set aside (%s): %.200s. Other topics are not affected; "
             "`andon tail --rejected` shows more.",
             self._source, printable(topic), shown, cause, printable(str(reason)),
         )  # fmt: skip
+
+
+class _Turns:
+    """Who has a turn: each once in a period, and so many in all.
+
+    Half of the turns are for those who had none in the period before, or the same ones would have
+    all of them for ever.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._period = -1
+        self._had: set[tuple[str, str]] = set()
+        self._before: set[tuple[str, str]] = set()
+        self._again = 0
+
+    def take(self, who: tuple[str, str], period: int) -> bool:
+        """Take a turn in this period; False where there is none."""
+        if period != self._period:
+            self._period, self._before, self._had, self._again = period, self._had, set(), 0
+        is_again = who in self._before
+        if who in self._had or len(self._had) >= self._most:
+            return False
+        if is_again and self._again >= self._most // 2:
+            return False
+        self._had.add(who)
+        self._again += is_again
+        return True
 
 
 def documents(quarantines: Mapping[str, Quarantine]) -> dict[str, Any]:

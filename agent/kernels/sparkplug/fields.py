@@ -41,10 +41,10 @@ def fault(p: Int, what: Int) -> Int:
     return -1 - ((p << _FAULT_BITS) | what)
 
 
-def fault_words(said: int) -> str:
-    """A fault for a person."""
+def fault_words(said: int, start: int) -> str:
+    """A fault of a payload that begins at `start`, for a person."""
     bits = -1 - said
-    return f"{FAULTS[bits & ((1 << _FAULT_BITS) - 1)]} (byte {bits >> _FAULT_BITS})"
+    return f"{FAULTS[bits & ((1 << _FAULT_BITS) - 1)]} (byte {(bits >> _FAULT_BITS) - start})"
 
 
 @numba.njit(cache=True, nogil=True)

@@ -26,9 +26,9 @@ from typing import Any, Final
 from agent.batch import Batch
 from agent.config import MqttConfig
 from agent.config.mqtt import ON_THE_CONNECTION
-from agent.errors import SourceError, SourceUnreachable
+from agent.errors import ConfigError, SourceError, SourceRefused, SourceUnreachable
 from agent.mqtt import Version
-from agent.sources import NO_ACK, REDELIVERED_MAX, Ack, Packets
+from agent.sources import NO_ACK, Ack, Packets
 from agent.sources.mqtt.connection import Connection
 from agent.sources.mqtt.decode import Decoder, Resolve
 from agent.sources.mqtt.filters import filters_of, overlapping
@@ -36,6 +36,7 @@ from agent.sources.mqtt.packets import FRAME_BYTES_MAX, Publishes, TooLong, Wire
 from agent.sources.mqtt.redelivery import Redelivery, Sorted
 from agent.sources.mqtt.sparkplug import Host
 from agent.sources.mqtt.sparkplug import Resolve as ResolveMetric
+from agent.sources.mqtt.window import RECEIVE_MAX, Window
 from agent.sources.quarantine import Quarantine
 from agent.sources.vouch import Vouch
 
@@ -55,12 +56,8 @@ SETTLE_S: Final = 1.0
 """After connecting, time stands still this long: retained messages and the backlog come first."""
 BACKLOG_MAX_S: Final = 120.0
 """After so long, messages that are old are so because a sensor's clock is wrong."""
-WINDOW_MIN: Final = 20
-"""Messages that any broker sends ahead of their acknowledgement: mosquitto's default."""
-RECEIVE_MAX: Final = REDELIVERED_MAX // 2
-"""Messages that a broker of MQTT 5 is allowed to send ahead: fewer than are known again."""
 TOO_LONG: Final = "too_long"
-"""The cause under which messages beyond `FRAME_BYTES_MAX` are counted."""
+"""Counts messages that are longer than is read."""
 VERSIONS: Final[tuple[Version, ...]] = ("5", "3.1.1")
 """What `auto` tries."""
 
@@ -100,13 +97,13 @@ class MqttSource:
         self._changing = asyncio.Lock()
         self._has_session = False
         self._held: set[str] = set()
-        self._unacknowledged = 0
-        self._window = WINDOW_MIN
+        self._window = Window()
         self._vouch = Vouch(LATENESS_NS)
         self._connected_s = 0.0
         self._has_backlog = False
         self._inexact_said = False
         self._messages_max = MESSAGES_MIN
+        self._was_connected = False
 
     @property
     def name(self) -> str:
@@ -155,12 +152,15 @@ class MqttSource:
             try:
                 await self._connect()
             except SourceError as error:
-                connection = self._connection
-                if not (
-                    self._config.version == "auto" and connection and connection.version_refused
-                ):
+                connection, before = self._connection, self._version
+                if self._config.version != "auto" or connection is None:
                     raise
-                before, self._version = self._version, _other(self._version)
+                if not connection.version_refused:
+                    # Some brokers (amqtt) misread MQTT 5 and are silent: then the next time.
+                    if connection.silent and not self._was_connected:
+                        self._version = _other(before)
+                    raise
+                self._version = _other(before)
                 log.debug("%s (as MQTT %s; %s is tried)", error, before, self._version)
                 try:
                     await self._connect()
@@ -264,15 +264,17 @@ class MqttSource:
             await connection.close()
 
     async def _connect(self) -> None:
-        self._unacknowledged = 0
-        self._window = WINDOW_MIN
+        self._window = Window()
         self._has_backlog = False
         self._vouch = Vouch(LATENESS_NS)
         self._connections += 1
         filters = filters_of(self._config)
-        connection = Connection(
-            self._config, self._client_id, self._version, RECEIVE_MAX, self._put_aside
-        )
+        try:
+            connection = Connection(
+                self._config, self._client_id, self._version, RECEIVE_MAX, self._put_aside
+            )
+        except ConfigError as error:  # a certificate's file, which may be mended while we run
+            raise SourceRefused(str(error), error.hint) from error
         self._connection = connection
         try:
             await connection.open(filters, self._held - filters, overlapping(filters))
@@ -280,6 +282,7 @@ class MqttSource:
             if connection.kept is False:
                 self._begin_session()
         self._has_backlog = bool(connection.kept)
+        self._was_connected = True
         self._connected_s = time.monotonic()
         self._held = filters
         if self._host is not None:
@@ -356,26 +359,23 @@ class MqttSource:
         if self._has_backlog:
             allowance_ns = self._vouch.allowance_ns
             fresh = len(batch) > 0 and int(batch.time_ns.max()) >= now_ns - allowance_ns
-            quiet = len(batch) == 0 and self._unacknowledged == 0
+            quiet = len(batch) == 0 and self._window.waiting == 0
             self._has_backlog = not (fresh or quiet or connected_s > BACKLOG_MAX_S)
         return self._has_backlog
 
     def _ack(self, connection: Connection, found: Sorted) -> Ack:
         if found.packets is None:
             return NO_ACK
-        self._unacknowledged += found.owed.size
-        number = self._batches
+        number, window = self._batches, self._window
+        window.came(found.owed.size, time.monotonic())
 
         def call() -> None:
             self._redelivery.commit(number)
             if connection is self._connection:
-                self._unacknowledged -= found.owed.size
+                window.acknowledged(found.owed.size, time.monotonic())
                 connection.acknowledge(found.owed)
 
-        # A broker that sent so many ahead once would again; at half of it, it may wait soon.
-        self._window = min(max(self._window, self._unacknowledged), RECEIVE_MAX)
-        urgent = 2 * self._unacknowledged >= self._window
-        return Ack(call, urgent, found.packets)
+        return Ack(call, window.urgent, found.packets)
 
 
 def _other(version: Version) -> Version:

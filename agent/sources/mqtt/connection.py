@@ -37,9 +37,8 @@ from agent.mqtt import (
 )
 from agent.sources.drain import Taken
 from agent.sources.mqtt.filters import identifier
-from agent.sources.mqtt.intake import Intake
 from agent.sources.mqtt.packets import Splitter, TooLong
-from agent.sources.mqtt.reading import FULL_S, PUBACK, PUBREC, UNSUPPORTED_VERSION, Reading
+from agent.sources.mqtt.reading import FULL_S, PUBACK, PUBREC, UNSUPPORTED_VERSION, Intake, Reading
 from agent.sources.mqtt.redelivery import Owed
 
 log = logging.getLogger("andon.mqtt")
@@ -56,6 +55,7 @@ class Connection:
     kept : whether the broker had kept the session; None until it has said
     lost : why it was lost, or None
     living : it is open, subscribed and neither lost nor closed
+    silent : nothing was answered when its time was up
     version_refused : the broker does not speak this version of MQTT, or hung up at our first word,
         as old ones say that
     """
@@ -75,6 +75,7 @@ class Connection:
         self.living = False
         self.version: Final = version
         self.version_refused = False
+        self.silent = False
         self._identifies = version == "5"
         self._receive_max = receive_max
         self._config = config
@@ -109,6 +110,7 @@ class Connection:
                 self.kept = await self._opened
                 await self._agree(filters, stale if self.kept else (), overlapping)
         except TimeoutError:
+            self.silent = self.kept is None
             raise self._error(of_end(config, End(TimeoutError()), opened=False)) from None
         self.living = self.lost is None
 
@@ -239,9 +241,7 @@ class Connection:
         qos: Any = self._config.qos
         wishes: Any = None
         if self.version == "5":
-            kept_back = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB  # a kept session had them
-            handling = kept_back if self._config.qos else SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
-            qos = SubscribeOptions(qos=self._config.qos, retainHandling=handling)
+            qos = SubscribeOptions(qos=self._config.qos)
         if number:
             wishes = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]
             wishes.SubscriptionIdentifier = number
@@ -298,7 +298,8 @@ class Connection:
         self.living = False
         if self.lost is None:
             self.lost = self._error(of_end(self._config, end, opened=self.kept is not None))
-        self.version_refused |= self.kept is None and isinstance(end.error, ConnectionResetError)
+        hung_up = end.error is None or isinstance(end.error, ConnectionResetError)
+        self.version_refused |= self.kept is None and hung_up
         _settle(self._opened, self.lost)
         for answer in self._answers.values():
             _settle(answer, self.lost)

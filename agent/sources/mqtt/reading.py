@@ -13,7 +13,9 @@ all while the intake is full, and goes on saying that it is there.
 from __future__ import annotations
 
 import ssl
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,7 +25,6 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.mqtt import Client
-from agent.sources.mqtt.intake import Intake
 from agent.sources.mqtt.packets import Splitter, TooLong, WireError
 
 GATHER_S: Final = 0.002
@@ -41,6 +42,47 @@ PUBCOMP: Final = 0x70
 UNSUPPORTED_VERSION: Final = "Unsupported protocol version"
 _UNKNOWN_VERSION: Final = (b"\x01", b"\x84")
 """What CONNACK says then (MQTT 3.1.1, 3.2.2.3; 5.0, 3.2.2.2)."""
+
+
+BYTES_MAX: Final = 16 << 20
+"""Bytes that may wait for the pipeline; then the broker waits. One chunk may go beyond it."""
+
+
+class Intake:
+    """Chunks on their way from the reading thread to the event loop's, in order.
+
+    Bounded by bytes: once it is full the thread stops reading, TCP fills up and the broker holds
+    back. `put_bytes` and `taken_bytes` count all there ever were.
+    """
+
+    def __init__(self) -> None:
+        self.put_bytes = 0
+        self.taken_bytes = 0
+        self._chunks: deque[bytes] = deque()
+        self._lock = threading.Lock()
+
+    @property
+    def full(self) -> bool:
+        """Whether the thread must not read on."""
+        return self.put_bytes - self.taken_bytes >= BYTES_MAX
+
+    def put(self, chunk: bytes) -> bool:
+        """Add a chunk; whether there was none before."""
+        with self._lock:
+            self._chunks.append(chunk)
+            self.put_bytes += len(chunk)
+            return len(self._chunks) == 1
+
+    def take(self, bytes_max: int) -> list[bytes]:
+        """The next chunks: at least one where there is one, else no more than `bytes_max` of it."""
+        taken: list[bytes] = []
+        size = 0
+        with self._lock:
+            while self._chunks and (not taken or size + len(self._chunks[0]) <= bytes_max):
+                size += len(self._chunks[0])
+                taken.append(self._chunks.popleft())
+            self.taken_bytes += size
+        return taken
 
 
 class Reading(Client):

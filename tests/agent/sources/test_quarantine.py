@@ -143,3 +143,16 @@ def test_a_topic_is_said_once_a_minute_and_a_flood_of_topics_does_not_flood_the_
         now_s += 60
         quarantine.put(UNREADABLE, "a/0\x1b", b"{", "not JSON")
     assert len(caplog.records) == SAY_TOPICS_MAX + 1
+
+
+def test_of_more_topics_than_are_kept_at_once_each_comes_to_its_turn(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    quarantine = Quarantine("floor", clock)
+    topics = [f"line/{number}" for number in range(KEPT_PER_S_MAX + KEPT_PER_S_MAX // 2)]
+    for _ in range(2):
+        clock.now_s += 1
+        for topic in topics:
+            quarantine.put(UNREADABLE, topic, b"?", "why")
+    assert {one.topic for one in quarantine.newest()} == set(topics)

@@ -155,7 +155,7 @@ class Host:
             if is_retained:
                 self._put(RETAINED, message, "the broker had kept it")
             elif said < 0:
-                self._put(UNREADABLE, message, fault_words(said))
+                self._put(UNREADABLE, message, fault_words(said, start))
             elif body and seq < 0:
                 self._put(UNREADABLE, message, _COMPRESSED)
             elif metrics > METRICS_MAX:

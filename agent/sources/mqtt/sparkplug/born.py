@@ -89,7 +89,7 @@ def read_birth(raw: Raw, at: int, end: int, count: int) -> Birth:
     found = np.empty((count, kernel.METRIC), np.int64)
     said = kernel.metrics(raw, at, end, found)
     if said < 0:
-        raise PayloadError(fault_words(said))
+        raise PayloadError(fault_words(said, at))
     metrics: dict[str, Defined] = {}
     bdseq: int | None = None
     for row in found.tolist():

@@ -116,7 +116,7 @@ class Gathering:
             self._status, self._special, counts,
         )  # fmt: skip
         if row < 0:
-            raise PayloadError(fault_words(row))
+            raise PayloadError(fault_words(row, at))
         self._message[self._count : row] = self.message
         self._count = row
         said = counts.tolist()

@@ -137,7 +137,7 @@ def test_heads_of_several_payloads_are_read_at_once() -> None:
     ],
 )
 def test_a_fault_says_what_is_wrong_and_where(data: bytes, words: str) -> None:
-    assert fields.fault_words(head(data)[kernel.FAULT]) == words
+    assert fields.fault_words(head(data)[kernel.FAULT], 0) == words
 
 
 def test_fields_that_nobody_knows_are_stepped_over_whatever_their_type() -> None:

@@ -21,7 +21,8 @@ from agent.config import MqttConfig, TopicConfig
 from agent.errors import SignalsFull
 from agent.signals import Kind
 from agent.sources import Source
-from agent.sources.mqtt import SETTLE_S, WINDOW_MIN, MqttSource
+from agent.sources.mqtt import SETTLE_S, MqttSource
+from agent.sources.mqtt.window import WINDOW_MIN
 from hardware.line import broker as broker_module
 from hardware.line.broker import Broker, start_broker
 from tests.conformance.source import (

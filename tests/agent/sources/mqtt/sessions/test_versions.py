@@ -22,12 +22,12 @@ _LEVEL_AT = 8
 class Choosy:
     """The way to a broker; one that knows not all versions.
 
-    refused : what is answered to a CONNECT of a protocol level
+    refused : what is answered to a CONNECT of a protocol level; None: nothing ever
     levels : of the CONNECTs that came, in order
     """
 
     def __init__(self, far_port: int) -> None:
-        self.refused: dict[int, bytes] = {}
+        self.refused: dict[int, bytes | None] = {}
         self.levels: list[int] = []
         self.port = 0
         self._far_port = far_port
@@ -38,7 +38,10 @@ class Choosy:
         far_writer = None
         with suppress(OSError):
             if first[_LEVEL_AT] in self.refused:
-                writer.write(self.refused[first[_LEVEL_AT]])
+                answer = self.refused[first[_LEVEL_AT]]
+                if answer is None:
+                    await reader.read()
+                writer.write(answer or b"")
             else:
                 far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far_port)
                 far_writer.write(first)
@@ -121,11 +124,33 @@ def test_a_broker_that_hangs_up_for_a_while_is_read_by_5_afterwards(port: int) -
 def test_a_version_that_was_asked_for_and_is_refused_is_said(port: int, version: str) -> None:
     async def run() -> None:
         async with choosy(port) as broker:
-            broker.refused = dict.fromkeys((4, 5), UNKNOWN_VERSION[version])
+            broker.refused = {4: UNKNOWN_VERSION[version], 5: UNKNOWN_VERSION[version]}
             source = source_of(broker.port, version=version)
             with pytest.raises(SourceError, match="refuses: Unsupported protocol version"):
                 await source.connect()
             await source.close()
             assert len(broker.levels) == 1
+
+    asyncio.run(run())
+
+
+def test_a_broker_that_is_silent_to_5_is_asked_by_3_1_1_the_next_time_unless_it_knew_5(
+    port: int,
+) -> None:
+    async def run() -> None:
+        async with choosy(port) as broker:
+            broker.refused = {5: None}
+            source = source_of(broker.port, connect_timeout_s=0.3)
+            with pytest.raises(SourceError, match="timed out"):
+                await source.connect()
+            await source.close()
+            async with connected(source):
+                pass
+            broker.refused = {4: None}
+            for _ in range(2):
+                with pytest.raises(SourceError, match="timed out"):
+                    await source.connect()
+                await source.close()
+            assert broker.levels == [5, 4, 4, 4]
 
     asyncio.run(run())
