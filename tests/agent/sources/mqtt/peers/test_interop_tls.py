@@ -190,11 +190,11 @@ def test_websockets_where_there_are_none_are_told(broker: Broker, where: str) ->
     assert "WebSockets" in str(error), (str(error), error.hint)
 
 
-def test_a_certificate_file_that_is_none_is_a_mistake_of_the_configuration(
+def test_a_certificate_file_that_is_none_is_named_and_may_be_mended_while_the_service_runs(
     broker: Broker, pair: Pair, tmp_path: Path
 ) -> None:
     broken = tmp_path / "ca.pem"
     broken.write_text("no certificate")
     error = error_of(broker.url("mqtts"), **{**shown(pair, broker.authority), "ca": str(broken)})
-    assert isinstance(error, ConfigError)
+    assert isinstance(error, SourceRefused)
     assert str(broken) in str(error)

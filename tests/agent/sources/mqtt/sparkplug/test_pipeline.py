@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
-
-import pytest
 
 from agent.sparkplug import BDSEQ, DataType, Metric, Payload, Topic, encode
 from tests.agent.sinks.listener import Listener, listening
@@ -45,29 +44,31 @@ def _now_ms() -> int:
     return time.time_ns() // 10**6
 
 
-@pytest.mark.asyncio
-async def test_a_value_holds_until_the_nodes_death_and_again_from_its_next_birth(
+def test_a_value_holds_until_the_nodes_death_and_again_from_its_next_birth(
     tmp_path: Path,
 ) -> None:
-    state = {"machine": "press", "name": "state", "kind": "text", "state": True}
-    with running(tmp_path) as broker, listening(broker.port, "none") as listener:
-        gateway = MqttGateway(
-            broker.url(), topics=(), sparkplug={"every_s": 1}, signals=(state,)
-        )  # fmt: skip
-        press = Press(listener)
+    async def run() -> None:
+        state = {"machine": "press", "name": "state", "kind": "text", "state": True}
+        with running(tmp_path) as broker, listening(broker.port, "none") as listener:
+            gateway = MqttGateway(
+                broker.url(), topics=(), sparkplug={"every_s": 1}, signals=(state,)
+            )  # fmt: skip
+            press = Press(listener)
 
-        def windows(holding: bytes) -> list[bytes]:
-            return gateway.outbox.lines(b"window", holding)
+            def windows(holding: bytes) -> list[bytes]:
+                return gateway.outbox.lines(b"window", holding)
 
-        async with gateway.running():
-            await gateway.until(lambda: "connected" in gateway.state, "a connection")
-            press.born(1, 5.0)
-            await gateway.until(lambda: len(windows(b"n=0i,good=1,mean=5")) >= 2, "it holds")
-            press.dies(1)
-            await gateway.until(lambda: len(windows(b"n=0i,good=0,rev")) >= 2, "it is gone")
-            press.born(2, 7.0)
-            await gateway.until(lambda: len(windows(b"n=0i,good=1,mean=7")) >= 2, "it is back")
-        means = [line.partition(b"mean=")[2].partition(b",")[0] for line in windows(b"")]
-        assert list(dict.fromkeys(means)) == [b"5", b"", b"7"]
-        assert means == sorted(means, key=[b"5", b"", b"7"].index)
-        assert len(gateway.outbox.lines(b"state", b"duration_s=")) == 2
+            async with gateway.running():
+                await gateway.until(lambda: "connected" in gateway.state, "a connection")
+                press.born(1, 5.0)
+                await gateway.until(lambda: len(windows(b"n=0i,good=1,mean=5")) >= 2, "it holds")
+                press.dies(1)
+                await gateway.until(lambda: len(windows(b"n=0i,good=0,rev")) >= 2, "it is gone")
+                press.born(2, 7.0)
+                await gateway.until(lambda: len(windows(b"n=0i,good=1,mean=7")) >= 2, "it is back")
+            means = [line.partition(b"mean=")[2].partition(b",")[0] for line in windows(b"")]
+            assert list(dict.fromkeys(means)) == [b"5", b"", b"7"]
+            assert means == sorted(means, key=[b"5", b"", b"7"].index)
+            assert len(gateway.outbox.lines(b"state", b"duration_s=")) == 2
+
+    asyncio.run(run())
