@@ -65,6 +65,12 @@ class Waveform:
     values: Float64
 
 
+def root_mean_square(block: Float64) -> float:
+    """The value of a block, (m,) with m > 0; NaN or infinite where a value of it makes it."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sqrt(np.mean(block * block)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Samples of one source, in order of arrival, as columns of equal length n.

@@ -43,6 +43,9 @@ SAMPLE: Final = np.dtype(
 )
 """One raw sample; `text` is the index into the block's texts, -1 where the value is a number."""
 
+LIVE_NS: Final = 5 * 10**9
+"""Lines younger than this are live: they go first, from memory. Older ones have waited."""
+
 Rows = npt.NDArray[Any]
 
 NO_WINDOWS: Final[Rows] = np.empty(0, WINDOW)

@@ -9,10 +9,20 @@ subscriptions and acknowledgements are those of sources and sinks.
 from __future__ import annotations
 
 from agent.mqtt.answers import Answer, of_end, of_reason
-from agent.mqtt.client import SESSION_FOR_EVER, Client, End, Version, Will, connect, new_client
+from agent.mqtt.client import (
+    SESSION_FOR_EVER,
+    UNKNOWN_VERSION,
+    Client,
+    End,
+    Version,
+    Will,
+    connect,
+    new_client,
+)
 
 __all__ = [
     "SESSION_FOR_EVER",
+    "UNKNOWN_VERSION",
     "Answer",
     "Client",
     "End",

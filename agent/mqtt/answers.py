@@ -15,7 +15,7 @@ from paho.mqtt.client import WebsocketConnectionError
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config.mqtt import BrokerTable
-from agent.mqtt.client import End
+from agent.mqtt.client import UNKNOWN_VERSION, End
 
 _PASSING: Final = ("Server unavailable", "Server busy", "Connection rate exceeded")
 """MQTT 5.0, table 3-1: states that end by themselves."""
@@ -46,7 +46,7 @@ def of_reason(broker: BrokerTable, reason: ReasonCode) -> Answer:
     hint = _ACCOUNT
     if name == "Client identifier not valid":
         hint = "the broker allows only certain client ids: set client_id"
-    elif name == "Unsupported protocol version":
+    elif name == UNKNOWN_VERSION:
         hint = 'set version = "3.1.1" or version = "5", as the broker has it'
     return Answer(True, f"{broker.name}: {broker.url} refuses: {name}", hint)
 

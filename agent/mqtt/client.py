@@ -32,6 +32,13 @@ SESSION_FOR_EVER: Final = 0xFFFF_FFFF
 """MQTT 5.0, 3.1.2.11.2: a session that never expires."""
 
 
+UNKNOWN_VERSION: Final = "Unsupported protocol version"
+"""How paho calls the broker's no to a version of MQTT."""
+_CONNACK: Final = 0x20
+_KNOW_NOT_THE_VERSION: Final = (b"\x01", b"\x84")
+"""What CONNACK says then (MQTT 3.1.1, 3.2.2.3; 5.0, 3.2.2.2)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Will:
     """What the broker publishes when the connection is lost (MQTT 5.0, 3.1.2.5)."""
@@ -107,6 +114,23 @@ class Client(paho.Client):
     def noted(self, error: Exception) -> None:
         """Keep what the socket said, which paho would only log."""
         self._error = error
+
+    def hand_over(self, command: int, body: bytes | bytearray) -> MQTTErrorCode:
+        """In paho's thread: have it handle a packet that was read elsewhere.
+
+        command : the packet's first byte; body : what follows its length
+        A CONNACK that does not know the version is told to `on_connect` in whichever version it
+        comes: paho reads but one, and keeps that of 3.1.1 to itself.
+        """
+        if command & 0xF0 == _CONNACK and body[1:2] in _KNOW_NOT_THE_VERSION:
+            told: Any = self.on_connect
+            refused = ReasonCode(PacketTypes.CONNACK, UNKNOWN_VERSION)
+            told(self, None, paho.ConnectFlags(session_present=False), refused, None)
+            return MQTTErrorCode.MQTT_ERR_CONN_REFUSED
+        packet = self._in_packet
+        packet["command"], packet["packet"] = command, bytearray(body)
+        packet["remaining_length"] = len(body)
+        return self._packet_handle()
 
     def _sock_recv(self, bufsize: int) -> bytes:
         try:

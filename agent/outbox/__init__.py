@@ -33,8 +33,6 @@ PIECE_LINES_MAX: Final = 8192
 """Lines of one class that are shed, dropped and stored together."""
 SHED_SHARE: Final = 0.01
 """What of that limit is shed at once, so that not every line that comes has to look for another."""
-LIVE_NS: Final = 5 * 10**9
-"""Lines younger than this go by the live lane, from memory."""
 RUNS_MAX: Final = 50
 """Runs of consecutive ids in one packet: they travel in a header."""
 KEEP_AHEAD_MAX: Final = 8000

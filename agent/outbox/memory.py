@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 from agent.ledger import Ledger, SinkLedger
-from agent.lines import Lines, Packet
+from agent.lines import LIVE_NS, Lines, Packet
 from agent.lines.encode import Encoder
 from agent.outbox import (
     AGE_MAX_NS,
     BYTES_MAX,
     KEEP_AHEAD_MAX,
-    LIVE_NS,
     RUNS_MAX,
     SHED_SHARE,
     STAGED_LINES_MAX,

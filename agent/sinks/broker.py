@@ -28,6 +28,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent import mqtt
 from agent.config.mqtt import BrokerTable
 from agent.errors import SinkError, SinkRefused, SinkUnreachable
+from agent.lines import LIVE_NS, Packet
 from agent.mqtt import Answer, End, Version, Will
 from agent.sinks.wire import Client, Message, frame
 
@@ -44,7 +45,6 @@ FILTERS_MAX: Final = 100
 """Topics in one SUBSCRIBE."""
 FENCE: Final = "andon/never/subscribed"
 
-_UNKNOWN_VERSION: Final = "Unsupported protocol version"
 _FAILURE: Final = 0x80
 """MQTT 5.0, 2.4: reason codes from here on say no."""
 
@@ -70,6 +70,34 @@ class Versions:
         except SinkError:
             self.version = "5"  # it was something else
             raise
+
+
+class BrokerSink:
+    """What all sinks have that are brokers: who they are, and the connection there is.
+
+    client_id : the name of the session
+    """
+
+    def __init__(self, config: BrokerTable, client_id: str, now_ns: Callable[[], int]) -> None:
+        self._broker = config
+        self._client_id = client_id
+        self._now_ns = now_ns
+        self._versions = Versions(config)
+        self._connection: Connection | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+        return self._broker.name
+
+    @property
+    def flavour(self) -> str:
+        """How the broker is spoken to; empty while that is not known."""
+        return f"mqtt {self._versions.version}" if self._connection is not None else ""
+
+    def _waited(self, packet: Packet) -> bool:
+        """Whether these lines come late: others have been told since, or may have been."""
+        return self._now_ns() - packet.made_ns > LIVE_NS
 
 
 class Connection:
@@ -281,7 +309,7 @@ class Connection:
                 self.packet_bytes_max = getattr(said, "MaximumPacketSize", PACKET_BYTES_MAX)
                 self._is_open = True
             else:
-                self._lost = self._unknown(str(reason) == _UNKNOWN_VERSION) or _error(
+                self._lost = self._unknown(str(reason) == mqtt.UNKNOWN_VERSION) or _error(
                     mqtt.of_reason(self._broker, reason)
                 )
             self._changed.notify_all()

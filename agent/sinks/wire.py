@@ -157,16 +157,9 @@ class Client(mqtt.Client):
                 code = data[body + 2] if end - body > 2 else 0
                 pubacks.append((data[body] << 8 | data[body + 1], code))
             else:
-                rc = self._hand_over(data[at], data[body:end])
+                rc = self.hand_over(data[at], data[body:end])
             at = end
         del data[:at]
         if pubacks:
             self.on_pubacks(pubacks)
-        return rc
-
-    def _hand_over(self, command: int, body: bytearray) -> MQTTErrorCode:
-        """Let paho handle a packet as if it had read it."""
-        self._in_packet |= {"command": command, "remaining_length": len(body), "packet": body}
-        rc = self._packet_handle()
-        self._in_packet |= {"command": 0, "remaining_length": 0, "packet": bytearray()}
         return rc

@@ -4,7 +4,7 @@ What comes from the wire is read by `agent/kernels/sparkplug`, not here; this wr
 """
 
 from agent.sparkplug.datatypes import DataType
-from agent.sparkplug.encoding import encode
+from agent.sparkplug.encoding import encode, varint
 from agent.sparkplug.payload import (
     DataSet,
     Metric,
@@ -26,5 +26,5 @@ ENGINEERING_UNIT = "engUnit"
 __all__ = [
     "BDSEQ", "ENGINEERING_UNIT", "MESSAGES", "NAMESPACE", "QUALITY", "REBIRTH",
     "DataSet", "DataType", "Metric", "Parameter", "Payload", "Property", "PropertySet", "Template",
-    "Topic", "Value", "encode", "state_topic",
+    "Topic", "Value", "encode", "state_topic", "varint",
 ]  # fmt: skip

@@ -225,7 +225,14 @@ def _tag(out: bytearray, number: int, wire_type: int) -> None:
 def _varint(out: bytearray, value: int) -> None:
     if not 0 <= value < 2**64:
         raise ValueError(f"{value} does not fit into 64 bits")
+    out += varint(value)
+
+
+def varint(value: int) -> bytes:
+    """An unsigned number, 7 bits a byte, the least first; MQTT writes lengths so, too."""
+    out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
+    return bytes(out)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.lines import Lines
-from agent.outbox import KEEP_AHEAD_MAX, LIVE_NS, RUNS_MAX
+from agent.lines import LIVE_NS, Lines
+from agent.outbox import KEEP_AHEAD_MAX, RUNS_MAX
 from tests.conformance.outbox import (
     NOTHING,
     SIGNALS,

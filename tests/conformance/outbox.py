@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from agent.ledger import SampleLedger
-from agent.lines import SAMPLE, WINDOW, Lines, Packet
-from agent.outbox import LIVE_NS, Commit, DeadLetter, Outbox
+from agent.lines import LIVE_NS, SAMPLE, WINDOW, Lines, Packet
+from agent.outbox import Commit, DeadLetter, Outbox
 from agent.outbox.intervals import Interval, Intervals
 from agent.signals import Path, Signal
 

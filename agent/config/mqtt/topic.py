@@ -88,11 +88,6 @@ class TopicConfig(Table):
     """Send every sample beside the windows."""
 
     @cached_property
-    def placeholders(self) -> frozenset[str]:
-        """What the topic names."""
-        return frozenset(_PLACEHOLDER.findall(self.topic))
-
-    @cached_property
     def filter(self) -> str:
         """The topic filter to subscribe to (MQTT 5.0, 4.7)."""
         levels = self.topic.split("/")

@@ -11,8 +11,8 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final
 
-from agent.lines import Lines
-from agent.outbox import LIVE_NS, SHED_SHARE, LineClass
+from agent.lines import LIVE_NS, Lines
+from agent.outbox import SHED_SHARE, LineClass
 from agent.outbox.intervals import END, Intervals
 from agent.outbox.pieces import Piece
 from agent.outbox.sqlite.book import Book, Sink

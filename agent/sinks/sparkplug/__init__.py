@@ -26,7 +26,7 @@ from agent.lines import Packet
 from agent.lines.parse import parse
 from agent.mqtt import Version, Will
 from agent.signals import Path
-from agent.sinks.broker import Connection, Versions
+from agent.sinks.broker import BrokerSink, Connection
 from agent.sinks.sparkplug.bdseq import BdSeq
 from agent.sinks.sparkplug.host import PrimaryHost, wants_rebirth
 from agent.sinks.sparkplug.node import DATA_BYTES_MAX, Node, Published
@@ -34,8 +34,6 @@ from agent.sinks.sparkplug.points import Points
 from agent.sinks.wire import Message, level
 from agent.sparkplug import Topic
 
-LIVE_NS: Final = 5 * 10**9
-"""Lines older than this when they are sent have waited: they are historical."""
 HOST_S: Final = 2.0
 """A broker that keeps the primary host's STATE says it within this after the subscription."""
 REBIRTH_QUIET_S: Final = 1.0
@@ -45,7 +43,7 @@ DEFAULT_GROUP: Final = "andon"
 _MS_NS: Final = 1_000_000
 
 
-class SparkplugSink:
+class SparkplugSink(BrokerSink):
     """One broker, spoken to as an edge node.
 
     client_id : the name of the session
@@ -65,10 +63,8 @@ class SparkplugSink:
         gateway: str,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        super().__init__(config, client_id, now_ns)
         self._config = config
-        self._client_id = client_id
-        self._now_ns = now_ns
-        self._versions = Versions(config)
         self._bdseq = BdSeq(state / f"{level(config.name)}.bdseq")
         group = config.group or level(path.enterprise) or DEFAULT_GROUP
         name = config.node or level(gateway)
@@ -79,20 +75,9 @@ class SparkplugSink:
         self._points = Points(self._node, path, windows=config.windows)
         self._host = PrimaryHost(config.primary_host) if config.primary_host else None
         self._lock = threading.Lock()
-        self._connection: Connection | None = None
         self._is_born = False
         self._born_s = 0.0
         self._rebirth_asked = False
-
-    @property
-    def name(self) -> str:
-        """Its name in the configuration."""
-        return self._config.name
-
-    @property
-    def flavour(self) -> str:
-        """How the broker is spoken to; empty while that is not known."""
-        return f"mqtt {self._versions.version}" if self._connection is not None else ""
 
     def send(self, packet: Packet) -> int:
         """Publish the packet; return when the broker has read it.
@@ -115,7 +100,7 @@ class SparkplugSink:
             if not self._is_born:
                 self._note_births()
                 self._node.begin()
-            waited = self._now_ns() - packet.made_ns > LIVE_NS
+            waited = self._waited(packet)
             self._publish(connection, self._node.tell(self._now_ms(), waited=waited))
         connection.confirm()
         if rejected:

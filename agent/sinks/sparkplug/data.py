@@ -11,7 +11,16 @@ import struct
 from functools import lru_cache
 from typing import Final
 
-from agent.sparkplug import QUALITY, DataType, Metric, Payload, Property, PropertySet, encode
+from agent.sparkplug import (
+    QUALITY,
+    DataType,
+    Metric,
+    Payload,
+    Property,
+    PropertySet,
+    encode,
+    varint,
+)
 
 STALE: Final = 500
 UNCERTAIN_GOOD: Final = 192
@@ -27,16 +36,6 @@ BadDisconnect, BadConnectionClosed, BadTimeout (the upper half of the code)."""
 
 NO_DATA: Final = -1
 """In place of a status: nothing was heard."""
-
-
-def varint(value: int) -> bytes:
-    """An unsigned number, 7 bits a byte."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def time_piece(time_ms: int) -> bytes:

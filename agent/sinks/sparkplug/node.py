@@ -22,7 +22,6 @@ from agent.sinks.sparkplug.data import (
     metric_piece,
     quality,
     time_piece,
-    varint,
 )
 from agent.sparkplug import (
     BDSEQ,
@@ -34,6 +33,7 @@ from agent.sparkplug import (
     PropertySet,
     Topic,
     encode,
+    varint,
 )
 
 METRICS_MAX: Final = 300_000

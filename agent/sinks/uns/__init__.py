@@ -25,18 +25,15 @@ from agent.errors import SinkRefused, SinkRejected
 from agent.lines import Packet
 from agent.lines.parse import Line, parse
 from agent.mqtt import Version, of_reason
-from agent.sinks.broker import Connection, Versions
+from agent.sinks.broker import BrokerSink, Connection
 from agent.sinks.uns.messages import Messages
 from agent.sinks.wire import Message
-
-LIVE_NS: Final = 5 * 10**9
-"""Lines older than this when they are sent have waited."""
 
 _OF_THE_LINE: Final = ("Topic Name invalid", "Packet too large", "Payload format invalid")
 """MQTT 5.0, 3.4.2.1: what is wrong with one message, not with us."""
 
 
-class UnsSink:
+class UnsSink(BrokerSink):
     """One broker that is told everything as JSON.
 
     client_id : the name of the session
@@ -51,22 +48,9 @@ class UnsSink:
         *,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        super().__init__(config, client_id, now_ns)
         self._config = config
-        self._client_id = client_id
-        self._now_ns = now_ns
-        self._versions = Versions(config)
         self._messages = Messages(config.prefix)
-        self._connection: Connection | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name in the configuration."""
-        return self._config.name
-
-    @property
-    def flavour(self) -> str:
-        """How the broker is spoken to; empty while that is not known."""
-        return f"mqtt {self._versions.version}" if self._connection is not None else ""
 
     def send(self, packet: Packet) -> int:
         """Publish the packet; return when the broker has acknowledged it.
@@ -75,7 +59,7 @@ class UnsSink:
         for single lines; the others are published.
         """
         connection = self._ready()
-        is_live = self._now_ns() - packet.made_ns <= LIVE_NS
+        is_live = not self._waited(packet)
         lines, rejected = self._read(packet)
         if self._config.retain and not is_live:
             connection.kept(self._messages.unknown(lines.values()))

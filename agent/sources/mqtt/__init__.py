@@ -38,6 +38,7 @@ from agent.sources.mqtt.sparkplug import Host
 from agent.sources.mqtt.sparkplug import Resolve as ResolveMetric
 from agent.sources.mqtt.window import RECEIVE_MAX, Window
 from agent.sources.quarantine import Quarantine
+from agent.sources.rounding import Rounding
 from agent.sources.vouch import Vouch
 
 log = logging.getLogger("andon.mqtt")
@@ -101,7 +102,7 @@ class MqttSource:
         self._vouch = Vouch(LATENESS_NS)
         self._connected_s = 0.0
         self._has_backlog = False
-        self._inexact_said = False
+        self._rounding = Rounding(config.name, log)
         self._messages_max = MESSAGES_MIN
         self._was_connected = False
 
@@ -240,7 +241,8 @@ class MqttSource:
         found = self._redelivery.sort(messages, self._connections, self._batches)
         connection.acknowledge(found.committed)
         batch = self._decoder.batch(messages, found.fresh, now_ns)
-        self._say_inexact()
+        of_host = 0 if self._host is None else self._host.inexact
+        self._rounding.say(self._decoder.inexact + of_host)
         ack = self._ack(connection, found)
         more |= connection.waiting
         if not (more or connection.lost or self._is_behind(batch, now_ns)):
@@ -303,17 +305,6 @@ class MqttSource:
         topic = one.beginning.topic(0).decode(errors="backslashreplace")
         why = f"it has {one.size:,} bytes; at most {FRAME_BYTES_MAX:,} are read"
         self.quarantine.put(TOO_LONG, topic, one.beginning.payload(0), why)
-
-    def _say_inexact(self) -> None:
-        """That digits are lost, once."""
-        inexact = self._decoder.inexact + (0 if self._host is None else self._host.inexact)
-        if inexact and not self._inexact_said:
-            self._inexact_said = True
-            log.warning(
-                "%s: integers beyond 2^53 come, %s so far; of such numbers the last digits are "
-                'rounded. Read them as kind = "text" where each digit counts.',
-                self.name, f"{inexact:,}",
-            )  # fmt: skip
 
     def _lose(self) -> None:
         """Whoever spoke over the connection may say anything meanwhile."""

@@ -27,6 +27,7 @@ from agent.config import MqttConfig
 from agent.errors import SourceError, SourceRefused, SourceUnreachable
 from agent.mqtt import (
     SESSION_FOR_EVER,
+    UNKNOWN_VERSION,
     Answer,
     End,
     Version,
@@ -38,7 +39,7 @@ from agent.mqtt import (
 from agent.sources.drain import Taken
 from agent.sources.mqtt.filters import identifier
 from agent.sources.mqtt.packets import Splitter, TooLong
-from agent.sources.mqtt.reading import FULL_S, PUBACK, PUBREC, UNSUPPORTED_VERSION, Intake, Reading
+from agent.sources.mqtt.reading import FULL_S, PUBACK, PUBREC, Intake, Reading
 from agent.sources.mqtt.redelivery import Owed
 
 log = logging.getLogger("andon.mqtt")
@@ -273,7 +274,7 @@ class Connection:
         if self._closing.is_set():  # it connected after its deadline
             client.disconnect()
         elif reason.is_failure:
-            self.version_refused = str(reason) == UNSUPPORTED_VERSION
+            self.version_refused = str(reason) == UNKNOWN_VERSION
             error = self._error(of_reason(self._config, reason))
             self._in_loop(lambda: _settle(self._opened, error))
         else:

@@ -26,12 +26,13 @@ _END: Final = "\0"
 
 
 def filters_of(config: MqttConfig) -> set[str]:
-    """What is subscribed to. Sparkplug's sequence numbers bear no sharing."""
-    filters = [topic.filter for topic in config.topics]
-    needed = {one for one in filters if not any(_covers(two, one) for two in filters if two != one)}
+    """What is subscribed to."""
+    filters = {topic.filter for topic in config.topics}
+    if config.sparkplug is not None:
+        filters.update(config.sparkplug.filters)
+    needed = {one for one in filters if not any(_covers(two, one) for two in filters - {one})}
     shared = "" if config.share is None else f"{_SHARED}/{config.share}/"
-    asked = {f"{shared}{one}" for one in needed}
-    return asked if config.sparkplug is None else asked.union(config.sparkplug.filters)
+    return {f"{shared}{one}" for one in needed}
 
 
 def overlapping(filters: Collection[str]) -> list[str]:

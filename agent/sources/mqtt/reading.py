@@ -19,10 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from paho.mqtt.client import ConnectFlags
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.mqtt import Client
 from agent.sources.mqtt.packets import Splitter, TooLong, WireError
@@ -32,17 +29,11 @@ GATHER_S: Final = 0.002
 FULL_S: Final = 0.02
 """How often the thread looks whether a full intake was emptied."""
 
-CONNACK: Final = 0x20
 PUBACK: Final = 0x40
 PUBREC: Final = 0x50
 PUBREL: Final = 0x60
 PUBCOMP: Final = 0x70
 """MQTT 5.0, table 2-1: packet types, in the upper half of the first byte."""
-
-UNSUPPORTED_VERSION: Final = "Unsupported protocol version"
-_UNKNOWN_VERSION: Final = (b"\x01", b"\x84")
-"""What CONNACK says then (MQTT 3.1.1, 3.2.2.3; 5.0, 3.2.2.2)."""
-
 
 BYTES_MAX: Final = 16 << 20
 """Bytes that may wait for the pipeline; then the broker waits. One chunk may go beyond it."""
@@ -160,19 +151,7 @@ class Reading(Client):
         """Give one packet to paho's handlers."""
         if command & 0xF0 == PUBREL:
             return self._released(body)
-        if command & 0xF0 == CONNACK and body[1:2] in _UNKNOWN_VERSION:
-            return self._refused_version()
-        packet = self._in_packet
-        packet["command"], packet["packet"] = command, bytearray(body)
-        packet["remaining_length"] = len(body)
-        return self._packet_handle()
-
-    def _refused_version(self) -> MQTTErrorCode:
-        """The broker's no to this version, in whichever version it says so: paho reads but one."""
-        flags = ConnectFlags(session_present=False)
-        told: Any = self.on_connect
-        told(self, None, flags, ReasonCode(PacketTypes.CONNACK, UNSUPPORTED_VERSION), None)
-        return MQTTErrorCode.MQTT_ERR_CONN_REFUSED
+        return self.hand_over(command, body)
 
     def _released(self, body: bytes) -> MQTTErrorCode:
         """The broker may forget a QoS 2 message, whose samples were committed before its PUBREC."""

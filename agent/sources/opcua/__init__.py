@@ -36,6 +36,7 @@ from agent.sources.opcua.events import Events
 from agent.sources.opcua.reading import Known
 from agent.sources.opcua.session import Session, explained, open_session, reason
 from agent.sources.opcua.wire import Decoder
+from agent.sources.rounding import Rounding
 from agent.trust import Trust
 
 log = logging.getLogger("andon.opcua")
@@ -81,7 +82,7 @@ class OpcuaSource:
         self._healing: asyncio.Task[None] | None = None
         self._closed = self._is_warm = False
         self._missing_said: list[str] = []
-        self._inexact_said = False
+        self._rounding = Rounding(config.name, log)
         self._look_s = 0.0
 
     @property
@@ -264,13 +265,7 @@ class OpcuaSource:
         if self._trust is not None and time.monotonic() >= self._look_s:
             self._look_s = time.monotonic() + TRUST_LOOK_S
             self._trust.say_warnings()
-        if self._known.inexact and not self._inexact_said:
-            self._inexact_said = True
-            log.warning(
-                "%s: integers beyond 2^53 come, %s so far; of such numbers the last digits are "
-                "rounded. Read them as kind = \"text\" where each digit counts.",
-                self.name, f"{self._known.inexact:,}",
-            )  # fmt: skip
+        self._rounding.say(self._known.inexact)
 
     def _say_missing(self) -> None:
         """Name the signals that will not come; the same ones only once."""

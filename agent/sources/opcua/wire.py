@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from agent.batch import Float64, Int64, UInt32
+from agent.batch import Float64, Int64, UInt32, root_mean_square
 from agent.kernels.opcua import envelope as kernel
 from agent.kernels.opcua import items as columns
 from agent.kernels.opcua import reading, texts, walking
@@ -253,7 +253,7 @@ class Decoder:
             else:
                 block = fallback.block(decoded)
                 if block is not None:
-                    value[row] = _rms(block)
+                    value[row] = root_mean_square(block)
                     waves.append((row, block))
         return asked
 
@@ -378,12 +378,7 @@ def _take_blocks(
                 np.count_nonzero((sent > reading.EXACT_MAX) | (sent < -reading.EXACT_MAX))
             )
         block = sent.astype(np.float64)
-        value[row] = _rms(block)
+        value[row] = root_mean_square(block)
         waves.append((row, block))
     waves.sort(key=lambda wave: wave[0])
     return inexact
-
-
-def _rms(block: Float64) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.sqrt(np.mean(block * block)))

@@ -24,6 +24,7 @@ from agent.cli.bench.counts import Counts
 from agent.cli.bench.mqtt import broker, messages, publisher
 from agent.errors import AndonError
 from agent.sources.mqtt.packets import publishes
+from agent.sparkplug import varint
 
 DEADLINE_S: Final = 20.0
 NOW_MS: Final = 1_763_859_600_123
@@ -191,7 +192,7 @@ def test_a_client_that_fails_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_two_times_differ_in_every_byte_or_the_places_would_not_be_found() -> None:
-    for stamp in (messages._varint, lambda time_ms: str(time_ms).encode()):
+    for stamp in (varint, lambda time_ms: str(time_ms).encode()):
         first, second = (np.frombuffer(stamp(ms), np.uint8) for ms in messages._TIMES_MS)
         assert len(first) == len(second) == len(stamp(NOW_MS))
         assert (first != second).all()

@@ -160,7 +160,9 @@ def test_a_body_beyond_the_limit_is_refused_also_when_it_hides_in_gzip(tmp_path:
         assert cloud.client.post(url, content=chunks, headers=plain).status_code == 413
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"m f=1 1")[:-6]])
+@pytest.mark.parametrize(
+    "body", [b"no gzip", gzip.compress(b"m f=1 1")[:-6]], ids=["none", "cut short"]
+)
 def test_broken_gzip_is_refused(cloud: RunningCloud, body: bytes) -> None:
     headers = {"Authorization": f"Token {cloud.write_token}", "Content-Encoding": "gzip"}
     url = f"{cloud.url}/api/v2/write?org=andon&bucket=andon"

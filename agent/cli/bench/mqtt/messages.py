@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.sparkplug import DataType, Metric, Payload, encode
+from agent.sparkplug import DataType, Metric, Payload, encode, varint
 
 SIGNALS: Final = 1000
 PER_MACHINE: Final = 50
@@ -99,11 +99,11 @@ def metrics() -> Iterator[Block]:
                 publish(_NODE.format("NDATA"), node_data(seq, time_ms), 0) for seq in numbers
             )
 
-        return Block(make, _varint, TOGETHER * METRICS)
+        return Block(make, varint, TOGETHER * METRICS)
 
     # The birth has number 0, so data begins with 1.
     blocks = [data(first) for first in range(1, SEQ, TOGETHER)]
-    return chain([Block(birth, _varint, METRICS)], cycle(blocks))
+    return chain([Block(birth, varint, METRICS)], cycle(blocks))
 
 
 def node_data(seq: int, time_ms: int) -> bytes:
@@ -132,28 +132,18 @@ def publish(topic: str, payload: bytes, qos: int) -> bytes:
     """A PUBLISH packet; with QoS 1 they all have packet id 1: the broker answers each at once."""
     name = topic.encode()
     body = struct.pack(">H", len(name)) + name + (b"\0\1" if qos else b"") + payload
-    return bytes([0x30 | qos << 1]) + _varint(len(body)) + body
+    return bytes([0x30 | qos << 1]) + varint(len(body)) + body
 
 
 def connect(client_id: str) -> bytes:
     """A CONNECT packet, MQTT 3.1.1, with a clean session and without keep-alive."""
     name = client_id.encode()
     body = b"\0\4MQTT\4\2\0\0" + struct.pack(">H", len(name)) + name
-    return b"\x10" + _varint(len(body)) + body
+    return b"\x10" + varint(len(body)) + body
 
 
 def subscribe(topic: str) -> bytes:
     """A SUBSCRIBE packet at QoS 0."""
     name = topic.encode()
     body = b"\0\1" + struct.pack(">H", len(name)) + name + b"\0"
-    return b"\x82" + _varint(len(body)) + body
-
-
-def _varint(number: int) -> bytes:
-    """Seven bits a byte, the least first: MQTT's lengths and protobuf's numbers alike."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return b"\x82" + varint(len(body)) + body

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from agent.cli.browse.mqtt.broker import by_address, is_filter, own_nodes
-from agent.cli.browse.mqtt.progress import Progress
+from agent.cli.browse.mqtt.progress import Listening
 from agent.cli.run import configure_logging
 from agent.cli.terminal import print_data, print_json, say
 from agent.errors import ConfigError, SourceError, SourceRefused
@@ -60,7 +60,8 @@ def browse(
             raise
         say(f"warning: {error}; this is what came until then")
     found = propose(heard, broker, own_nodes(broker, config))
-    from agent.cli.browse.mqtt.tell import document, tell, toml, what_next
+    from agent.cli.browse.mqtt.tell import document, tell, toml
+    from agent.cli.browse.words import what_next
 
     if json:
         print_json(document(broker, heard, found))
@@ -76,5 +77,5 @@ async def _listen(broker: MqttConfig, wishes: Wishes, heard: Heard) -> None:
 
     enough = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)
-    with Progress(heard, wishes.seconds) as progress:
+    with Listening(heard, wishes.seconds) as progress:
         await listen(broker, wishes.topics, wishes.seconds, heard, enough, progress.show)

@@ -1,65 +1,40 @@
-"""How far listening is, on stderr and only where that is a terminal."""
+"""How far listening is."""
 
 from __future__ import annotations
 
-import sys
-import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
+
+from agent.cli.browse.progress import Progress
 
 if TYPE_CHECKING:
-    import rich.progress
+    from rich.progress import ProgressColumn
 
     from agent.sources.mqtt.browse import Heard
 
-PAUSE_S: Final = 0.2
-"""Between two drawings."""
 
-
-class Progress:
+class Listening(Progress):
     """A bar that fills with the time, and counts topics and messages beside it."""
 
     def __init__(self, heard: Heard, seconds: float) -> None:
+        super().__init__()
         self._heard = heard
         self._seconds = seconds
-        self._bar: rich.progress.Progress | None = None
-        self._drawn_s = 0.0
 
-    def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    def columns(self) -> list[ProgressColumn]:
+        """What stands in its line."""
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-            self._bar = Progress(
-                TextColumn("listening"),
-                BarColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=self._seconds)
-            self._bar.start()
-        return self
+        return [
+            TextColumn("listening"), BarColumn(), TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+        ]  # fmt: skip
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self) -> None:
-        """Draw what has been heard since."""
-        if self._bar is None or time.monotonic() - self._drawn_s < PAUSE_S:
-            return
-        self._drawn_s = time.monotonic()
+    def shown(self) -> dict[str, Any]:
+        """What has been heard."""
         heard = self._heard
-        self._bar.update(
-            self._task,
-            completed=heard.seconds,
-            description=f"{len(heard.topics):,} topics, {heard.messages:,} messages; "
+        return {
+            "completed": heard.seconds,
+            "total": self._seconds,
+            "description": f"{len(heard.topics):,} topics, {heard.messages:,} messages; "
             "Ctrl-C for what there is",
-        )
+        }

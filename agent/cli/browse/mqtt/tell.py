@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.cli.browse.words import count, counted, listed, one_line, text_of
-from agent.cli.check import CONFIG_PATH
 from agent.config import SparkplugHostConfig
 from agent.config.explain import toml as value_of
 
@@ -234,16 +231,3 @@ def tell(heard: Heard, found: Proposal) -> str:
             "with --topics"
         )
     return "\n".join(said)
-
-
-def what_next(broker: MqttConfig, config: Path, password_env: str | None) -> str:
-    """What a person does with it.
-
-    password_env : as in `toml`
-    """
-    check = "andon check" if config == CONFIG_PATH else f"andon check {shlex.quote(str(config))}"
-    if password_env is None:
-        return f"put them below {broker.name} in the configuration, then: {check}"
-    file = config.parent / "conf.d" / f"{broker.name}.toml"
-    password = f"set {password_env}, " if broker.user else ""
-    return f"keep this as {file}, {password}then: {check}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from agent.__main__ import INTERRUPTED
-from agent.cli.browse.opcua.progress import Progress
+from agent.cli.browse.opcua.progress import Walking
 from agent.cli.browse.opcua.server import by_address, talking, trust_of
 from agent.cli.run import configure_logging
 from agent.cli.terminal import print_data, print_json, say
@@ -66,7 +66,8 @@ def browse(
         resume = wishes.resume
         say("stopped" + (f"; the same command goes on from {resume}" if resume else ""))
         raise typer.Exit(INTERRUPTED) from None
-    from agent.cli.browse.opcua.tell import document, tell, toml, what_next
+    from agent.cli.browse.opcua.tell import document, tell, toml
+    from agent.cli.browse.words import what_next
 
     if json:
         print_json(document(space, shown, bounds))
@@ -127,7 +128,7 @@ async def _walk(
     session = await connect(server, trust)
     say(f"{server.endpoint}: {session.security}")
     saved_s = spent_s = 0.0
-    with Progress(space, bounds) as progress:
+    with Walking(space, bounds) as progress:
 
         def step() -> None:
             nonlocal saved_s, spent_s

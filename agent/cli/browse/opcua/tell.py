@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.cli.browse.words import count, counted, one_line, text_of
-from agent.cli.check import CONFIG_PATH
 from agent.config.explain import toml as value_of
 from agent.sources.opcua.browse.kinds import BY_TYPE, GUESSED
 
@@ -158,19 +155,6 @@ def tell(
     if found.missing:
         said.append(f"not on this server: {', '.join(found.missing)}")
     return "\n".join(said)
-
-
-def what_next(server: OpcuaConfig, config: Path, password_env: str | None) -> str:
-    """What a person does with it.
-
-    password_env : as in `toml`
-    """
-    check = "andon check" if config == CONFIG_PATH else f"andon check {shlex.quote(str(config))}"
-    if password_env is None:
-        return f"put them below {server.name} in the configuration, then: {check}"
-    file = config.parent / "conf.d" / f"{server.name}.toml"
-    password = f"set {password_env}, " if server.user else ""
-    return f"keep this as {file}, {password}then: {check}"
 
 
 def _node(text: str) -> str:

@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-import numpy as np
-
-from agent.batch import BAD, GOOD, SEVERITY_SHIFT, Float64
+from agent.batch import BAD, GOOD, SEVERITY_SHIFT, Float64, root_mean_square
 from agent.sources import TEXT_MAX
 
 READINGS_MAX: Final = 100_000
@@ -235,8 +233,7 @@ def waveform(
 
     Raises Unreadable where it would begin before 1970.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        rms = float(np.sqrt(np.mean(values * values)))
+    rms = root_mean_square(values)
     start_ns = next(spaced(end_ns, rate_hz, len(values)))
     said = reading(signal, start_ns, rms if math.isfinite(rms) else None, status, unit)
     return replace(said, waveform=values, rate_hz=rate_hz)

@@ -122,11 +122,6 @@ class Host:
         self._order = Order(config.reorder_ms * _MS_NS, self._act, self._drop, self._lost)
         self._rebirths = Rebirths(config.rebirth_every_s * _SECOND_NS)
 
-    @property
-    def rebirths_asked(self) -> int:
-        """Requests for rebirth that were sent."""
-        return self._rebirths.asked
-
     def filters(self) -> set[str]:
         """The topic filters to subscribe to."""
         return set(self._config.filters)

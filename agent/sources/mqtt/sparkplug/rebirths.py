@@ -14,10 +14,9 @@ APART_NS: Final = 100_000_000
 
 
 class Rebirths:
-    """Nodes that wait to be asked; `asked` counts those that were."""
+    """Nodes that wait to be asked."""
 
     def __init__(self, every_ns: int) -> None:
-        self.asked = 0
         self.every_ns = every_ns
         self._waiting: dict[Node, int] = {}
         self._next_ns = 0
@@ -44,6 +43,5 @@ class Rebirths:
                 del self._waiting[node]
                 node.asked_ns = now_ns
                 self._next_ns = now_ns + APART_NS
-                self.asked += 1
                 return node
         return None

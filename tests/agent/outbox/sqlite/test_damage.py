@@ -13,7 +13,8 @@ import pytest
 
 from agent.errors import OutboxError
 from agent.ledger import SampleLedger
-from agent.outbox import LIVE_NS, Commit
+from agent.lines import LIVE_NS
+from agent.outbox import Commit
 from agent.outbox.sqlite import SqliteOutbox, open_outbox
 from agent.pipeline.journal import JournalError, unpack
 from tests.agent.outbox.sqlite import copy, seeded

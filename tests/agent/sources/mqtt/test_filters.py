@@ -51,6 +51,12 @@ def test_a_filter_that_another_covers_is_left_out() -> None:
     assert filters_of(shared) == {"$share/line/f/+/+", "$share/line/g/#"}
 
 
+def test_a_filter_of_sparkplug_that_a_topic_covers_is_left_out() -> None:
+    some = (topic("{machine}/#"),)
+    assert filters_of(config_of(1, topics=some, sparkplug={})) == {"+/#"}
+    assert filters_of(config_of(1, topics=(topic("f/+"),), sparkplug={})) == {"f/+", "spBv1.0/+/#"}
+
+
 def test_only_filters_that_overlap_are_told_apart() -> None:
     assert overlapping({"a/+", "b/+", "+/x", "$share/g/c/#", "$share/g/+/y/z"}) == [
         "$share/g/+/y/z", "$share/g/c/#", "+/x", "a/+", "b/+",
